@@ -1,0 +1,58 @@
+"""A hook: who may call it, what it may do, and where."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+
+from app.domain.commands import Action
+from app.domain.instruments import account_key
+from app.domain.venues import Venue
+
+ALL = "*"
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """A configured webhook endpoint."""
+
+    name: str
+    broker: str
+    venue: Venue
+    live: bool = False
+    accounts: tuple[str, ...] = ()
+    """What it may touch, in the venue's spelling; `("*",)` is all."""
+    default_account: str | None = None
+    secrets: Mapping[str, bytes] = field(default_factory=dict)
+    """Label to SHA-256 digest; the secrets themselves are kept nowhere."""
+    allow: frozenset[Action] = frozenset({Action.CLOSE, Action.FLATTEN})
+    instruments: tuple[str, ...] = ()
+    """Patterns of what it may name; empty: anything."""
+    require: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+    symbols: Mapping[str, str] = field(default_factory=dict)
+    """The sender's name to the venue's: the broker's table, then the hook's own."""
+    cancel_orders: bool | None = None
+    max_age: float = 300
+    """Seconds from receipt (or the alert's own time) after which a command is no longer wanted."""
+    dedupe_window: float = 30
+    """Seconds in which the same bytes are the same alert."""
+
+    @property
+    def all_accounts(self) -> bool:
+        return ALL in self.accounts
+
+    def account(self, name: str) -> str | None:
+        """The account as the hook spells it, or None if the hook may not touch it."""
+        for own in self.accounts:
+            if account_key(own) == account_key(name):
+                return own
+        return name if self.all_accounts else None
+
+    def instrument(self, name: str) -> str:
+        """The venue's name for what the sender calls `name`."""
+        return self.symbols.get(name, name)
+
+    def allows_instrument(self, name: str) -> bool:
+        return not self.instruments or any(
+            fnmatchcase(name.upper(), pattern.upper()) for pattern in self.instruments
+        )

@@ -1,0 +1,1 @@
+"""What is true of closing positions anywhere. Standard library only."""

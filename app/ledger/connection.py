@@ -1,0 +1,114 @@
+"""Connections to the ledger, and the one way to open a transaction."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DBAPIError, OperationalError, ResourceClosedError
+from sqlalchemy.exc import TimeoutError as NoFreeConnection
+
+STATEMENT_SECONDS = 1.5
+"""No statement of the door may take longer: an alert's sender waits three seconds in all."""
+
+
+class LedgerUnavailable(Exception):
+    """Raised when the ledger can't be read or written now; nothing of the transaction is kept, or it is not known."""
+
+
+class Ledger:
+    """The ledger's database. `reading` and `writing` open its transactions; nothing else does."""
+
+    def __init__(self, url: str, *, threads: int = 4) -> None:
+        self.url = normalised(url)
+        self.engine = _engine(self.url, threads)
+
+    @property
+    def sqlite(self) -> bool:
+        return self.engine.dialect.name == "sqlite"
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A transaction that only reads."""
+        with translated(), self.engine.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A transaction that writes: committed at the end of the block, rolled back on an exception."""
+        with translated(), self.engine.connect() as connection:
+            connection = connection.execution_options(flatwire_writes=True)
+            with connection.begin():
+                yield connection
+
+    def dispose(self) -> None:
+        self.engine.dispose()
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """What the driver says when the database is away, slow or locked becomes LedgerUnavailable; bugs stay what they are."""
+    try:
+        yield
+    except (OperationalError, NoFreeConnection, ResourceClosedError) as exc:
+        raise LedgerUnavailable(_first_line(exc)) from exc
+    except DBAPIError as exc:
+        if exc.connection_invalidated:
+            raise LedgerUnavailable(_first_line(exc)) from exc
+        raise
+
+
+def normalised(url: str) -> URL:
+    """The URL as SQLAlchemy wants it: PaaS hosts write `postgres://`, and both spellings mean psycopg 3."""
+    return make_url(re.sub(r"^postgres(ql)?(\+psycopg)?://", "postgresql+psycopg://", url))
+
+
+def _first_line(exc: Exception) -> str:
+    return str(getattr(exc, "orig", None) or exc).splitlines()[0]
+
+
+def _engine(url: URL, threads: int) -> Engine:
+    if url.get_backend_name() == "sqlite":
+        return _sqlite_engine(url, threads)
+    return create_engine(
+        url,
+        pool_size=threads,
+        max_overflow=2,
+        pool_timeout=0.5,
+        pool_pre_ping=True,
+        pool_recycle=300,
+        connect_args={
+            "connect_timeout": 2,
+            "options": f"-c statement_timeout={int(STATEMENT_SECONDS * 1000)} -c lock_timeout=1000"
+            " -c idle_in_transaction_session_timeout=5000 -c timezone=UTC",
+            "keepalives_idle": 5,
+            "keepalives_interval": 2,
+            "keepalives_count": 2,
+        },
+    )
+
+
+def _sqlite_engine(url: URL, threads: int) -> Engine:
+    if url.database and url.database != ":memory:":
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(
+        url, pool_size=threads, max_overflow=2, pool_timeout=0.5, connect_args={"timeout": STATEMENT_SECONDS}
+    )
+
+    @event.listens_for(engine, "connect")
+    def prepare(dbapi_connection: Any, _record: Any) -> None:
+        # The driver must not open transactions by itself: `begin` below does, with the lock we want.
+        dbapi_connection.isolation_level = None
+        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+            dbapi_connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        # A read transaction can't be upgraded while others write (SQLITE_BUSY at once), so writers lock first.
+        writes = connection.get_execution_options().get("flatwire_writes")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine

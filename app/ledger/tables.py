@@ -1,0 +1,144 @@
+"""The tables. A comment says what a null means wherever it means something."""
+
+from sqlalchemy import Boolean, Column, ForeignKey, Index, Integer, MetaData, String, Table, Text
+
+from app.ledger.types import Amount, Instant, Json, Serial
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+alerts = Table(
+    "alerts",
+    metadata,
+    Column("seq", Serial, primary_key=True, autoincrement=True),  # the order of arrival; cursors page by it
+    Column("id", String(32), nullable=False, unique=True),
+    Column("hook", Text, nullable=False),
+    Column("received_at", Instant, nullable=False),
+    Column("outcome", String(16), nullable=False),  # accepted, ignored, refused
+    Column("reason", Text),  # null: accepted
+    Column("errors", Json, nullable=False),
+    Column("warnings", Json, nullable=False),
+    Column("text", Text, nullable=False),  # secrets gone
+    Column("size", Integer, nullable=False),  # bytes as received
+    Column("source_address", Text),
+    Column("secret_label", Text, nullable=False),
+    Column("sender_id", String(64)),  # SHA-256 of the sender's own id; null: none given
+    Column("deliveries", Integer, nullable=False),
+    Index("ix_alerts_hook_sender_id", "hook", "sender_id"),
+)
+
+alert_keys = Table(
+    "alert_keys",
+    metadata,
+    Column("key", Text, primary_key=True),  # hook, kind of key, digest
+    Column("alert", String(32), nullable=False),
+    Column("body", String(64), nullable=False),  # SHA-256 of the bytes as received
+    Column("expires_at", Instant),  # null: as long as the ledger
+)
+
+commands = Table(
+    "commands",
+    metadata,
+    Column("seq", Serial, primary_key=True, autoincrement=True),  # the order of acceptance
+    Column("id", String(32), nullable=False, unique=True),
+    Column("alert", String(32), ForeignKey("alerts.id"), nullable=False, index=True),
+    Column("retry_of", String(32)),  # null: not a retry
+    Column("hook", Text, nullable=False),
+    Column("broker", Text, nullable=False),
+    Column("action", String(32), nullable=False),
+    Column("account", Text),  # null: the command names none
+    Column("instrument", Text),  # null: the command names none
+    Column("quantity", Amount),  # null: not asked by quantity
+    Column("percent", Amount),  # a fraction below 1; null: not asked by percent
+    Column("position", String(8)),  # the side guard; null: either side
+    Column("cancel_orders", Boolean, nullable=False),
+    Column("urgency", Integer, nullable=False),  # lower goes first
+    # The lane: the canonical names of what it could touch. Null: any.
+    Column("lane_account", Text),
+    Column("lane_root", Text),
+    Column("lane_expiry", String(7)),
+    Column("status", String(16), nullable=False),
+    Column("reason", Text),
+    Column("attention", String(32)),  # null: nobody needs to look
+    Column("accepted_at", Instant, nullable=False),
+    Column("expires_at", Instant, nullable=False),  # no first attempt after this
+    Column("first_attempt_at", Instant),  # null: none yet
+    Column("settled_at", Instant),  # null: not settled
+    Column("due_at", Instant),  # null: nothing more happens by itself
+    Column("lease_owner", Text),  # null: nobody carries it out
+    Column("lease_until", Instant),
+    Column("fence", Integer, nullable=False),  # counts the takings; a stale holder's writes miss
+    Column("holdings", Json),  # before, target and after of each position; null: not known yet
+    Column("fixed", Boolean, nullable=False),  # an attempt may have left: before and target stay
+    Index("ix_commands_due", "due_at", "urgency", "seq"),
+    Index("ix_commands_status_seq", "status", "seq"),
+    Index("ix_commands_lane", "broker", "lane_account", "lane_root", "status"),
+    Index("ix_commands_attention_seq", "attention", "seq"),
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("seq", Serial, primary_key=True, autoincrement=True),
+    Column("command", String(32), ForeignKey("commands.id"), nullable=False),
+    Column("number", Integer, nullable=False),  # from 1, over all kinds
+    Column("kind", String(8), nullable=False),  # close, cancel, read
+    Column("client_id", String(64)),  # null: the venue takes none
+    Column("request", Json, nullable=False),
+    Column("sent_at", Instant, nullable=False),
+    Column("settles_at", Instant, nullable=False),  # from then on its effect can be read back
+    Column("answered_at", Instant),  # null: no answer yet, or never
+    Column("outcome", String(16)),  # null: in flight
+    Column("answer", Json),
+    Column("report", Json),  # the answer in our terms; null: none
+    Column("detail", Text),
+    Index("uq_attempts_command_number", "command", "number", unique=True),
+)
+
+closed_positions = Table(
+    "closed_positions",
+    metadata,
+    Column("seq", Serial, primary_key=True, autoincrement=True),
+    Column("command", String(32), ForeignKey("commands.id"), nullable=False, index=True),
+    Column("hook", Text, nullable=False),
+    Column("broker", Text, nullable=False),
+    Column("closed_at", Instant, nullable=False),
+    Column("account", Text, nullable=False),
+    Column("instrument", Text, nullable=False),
+    Column("side", String(8)),  # null: nobody saw the position before
+    Column("quantity", Amount),  # what was closed; null: nobody saw the position before
+    Column("average_price", Amount),
+    Column("close_price", Amount),
+    Column("profit_loss", Amount),
+    Column("currency", String(16)),
+    Column("source", String(16), nullable=False),
+    Column("order_ids", Json, nullable=False),
+    Column("raw", Json, nullable=False),
+)
+
+# All that happened to a command, append-only: triggers made by the migration refuse a change.
+events = Table(
+    "events",
+    metadata,
+    Column("seq", Serial, primary_key=True, autoincrement=True),
+    Column("command", String(32), ForeignKey("commands.id"), nullable=False, index=True),
+    Column("at", Instant, nullable=False),
+    Column("name", String(32), nullable=False),
+    Column("actor", Text, nullable=False),  # a hook, a worker, a user
+    Column("detail", Json, nullable=False),
+)
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("version", Text, nullable=False),
+    Column("started_at", Instant, nullable=False),
+    Column("seen_at", Instant, nullable=False),
+)

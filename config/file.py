@@ -1,0 +1,215 @@
+"""The TOML file: read, checked as a whole, and made into hooks and brokers (design, section 5)."""
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from marshmallow import ValidationError
+
+from app.alerts.hooks import Hook
+from app.domain.commands import Action
+from app.domain.instruments import account_key
+from app.domain.venues import VENUES, Venue
+from app.strict import Fault, did_you_mean, faults_in
+from config.schemas import FileSchema
+from config.secrets import Secret
+
+_NAME = re.compile(r"\$\{([^}]*)\}")
+
+
+class Role(Enum):
+    """Which process reads the file: each gets only the secrets it needs."""
+
+    WEB = "web"
+    WORKER = "worker"
+    CHECK = "check"
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerSettings:
+    """A broker as the file describes it. Times are seconds."""
+
+    name: str
+    venue: Venue
+    token: Secret | None
+    """None in a process that is not given broker credentials."""
+    base_url: str
+    live: bool = False
+    symbols: Mapping[str, str] = field(default_factory=dict)
+    connect_timeout: float = 3
+    read_timeout: float = 10
+    deadline: float = 12
+    settle: float = 10
+    verify_for: float = 60
+    retry_for: float = 120
+
+    @property
+    def settle_window(self) -> float:
+        """How long after a lost answer its effect may still come: never shorter than the call's own deadline."""
+        return max(self.settle, self.deadline)
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """What the file says, checked."""
+
+    hooks: Mapping[str, Hook]
+    brokers: Mapping[str, BrokerSettings]
+    broker_variables: frozenset[str]
+    """The environment variables that hold broker credentials, and nothing that the web process needs."""
+
+
+class ConfigurationFault(Exception):
+    """Raised when a setting is wrong; carries every fault found, each with its place and a hint."""
+
+    def __init__(self, faults: list[Fault]) -> None:
+        self.faults = faults
+        lines = [f"  {f.field}: {f.message}" + (f" ({f.hint})" if f.hint else "") for f in faults]
+        super().__init__("the configuration can't be used:\n" + "\n".join(lines))
+
+
+def read(text: str, role: Role, environ: Mapping[str, str]) -> Configuration:
+    """The configuration in a TOML text. Raises ConfigurationFault with all faults at once."""
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as exc:
+        raise ConfigurationFault([Fault("file", f"is not TOML: {exc}", "mend the place it names")]) from exc
+    faults: list[Fault] = []
+    expanded = _expanded(document, role, environ, faults)
+    loaded = _loaded(expanded, faults)
+    faults += _cross_faults(loaded, named=expanded.get("brokers"))
+    if faults:
+        raise ConfigurationFault(sorted(set(faults), key=lambda f: f.field))
+    brokers = {name: _broker(name, entry) for name, entry in loaded["brokers"].items()}
+    hooks = {name: _hook(name, entry, brokers[entry["broker"]]) for name, entry in loaded["hooks"].items()}
+    return Configuration(hooks, brokers, _broker_variables(document))
+
+
+def _loaded(document: dict[str, Any], faults: list[Fault]) -> dict[str, Any]:
+    try:
+        return FileSchema().load(document)  # type: ignore[return-value]
+    except ValidationError as exc:
+        faults += faults_in(exc.messages)
+        valid = exc.valid_data if isinstance(exc.valid_data, dict) else {}
+        # What could be read is still checked for faults between entries, so that all are told at once.
+        return {"brokers": valid.get("brokers") or {}, "hooks": valid.get("hooks") or {}}
+
+
+def _expanded(
+    document: Any, role: Role, environ: Mapping[str, str], faults: list[Fault], place: tuple[str, ...] = ()
+) -> Any:
+    """The document with `${NAME}` taken from the environment, but for the secrets that this process is not given."""
+    if isinstance(document, dict):
+        return {
+            key: _expanded(value, role, environ, faults, (*place, key)) for key, value in document.items()
+        }
+    if isinstance(document, list):
+        return [_expanded(value, role, environ, faults, place) for value in document]
+    if not isinstance(document, str):
+        return document
+    where = ".".join(place)
+    if is_secret(place):
+        return _secret(document, where, role, place, environ, faults)
+    return _NAME.sub(lambda match: _value_of(match[1], where, environ, faults), document)
+
+
+def is_secret(place: tuple[str, ...]) -> bool:
+    """Whether a value at this place of the file is a secret."""
+    match place:
+        case ("brokers", _, "token" | "api_key" | "api_secret" | "passphrase"):
+            return True
+        case ("hooks", _, "secrets", _) | ("notify", "urls"):
+            return True
+    return False
+
+
+def _secret(
+    text: str, where: str, role: Role, place: tuple[str, ...], environ: Mapping[str, str], faults: list[Fault]
+) -> Secret | None:
+    name = _NAME.fullmatch(text)
+    if not name:
+        hint = "write it as ${NAME} and put the secret into the environment variable NAME"
+        faults.append(Fault(where, "is a secret and must not stand in the file", hint))
+        return None
+    if (role is Role.WEB and place[0] == "brokers") or (role is Role.WORKER and place[0] == "hooks"):
+        return None
+    value = _value_of(name[1], where, environ, faults)
+    return Secret(value) if value else None
+
+
+def _value_of(name: str, where: str, environ: Mapping[str, str], faults: list[Fault]) -> str:
+    value = environ.get(name, "")
+    if not value.strip():
+        faults.append(Fault(where, f"needs the environment variable {name}", f"set {name}, or mend the name"))
+    return value
+
+
+def _cross_faults(loaded: Mapping[str, Any], named: Any) -> list[Fault]:
+    """Faults between entries: unknown brokers, shared credentials, hooks that their venue can't serve."""
+    faults: list[Fault] = []
+    named = list(named) if isinstance(named, dict) else []
+    tokens: dict[Secret, str] = {}
+    for name, broker in loaded["brokers"].items():
+        token = broker.get("token")
+        if token is not None and token in tokens:
+            message = f"is the same credential as broker {tokens[token]}'s"
+            faults.append(Fault(f"brokers.{name}.token", message, "name one broker twice in hooks instead"))
+        elif token is not None:
+            tokens[token] = name
+    for name, hook in loaded["hooks"].items():
+        if hook["broker"] not in named:
+            hint = did_you_mean(hook["broker"], named, otherwise=f"brokers: {', '.join(named) or 'none yet'}")
+            faults.append(Fault(f"hooks.{name}.broker", "names a broker that is not in the file", hint))
+        elif hook["broker"] in loaded["brokers"]:  # else the broker's own faults are told first
+            faults += _hook_faults(f"hooks.{name}", hook, VENUES[loaded["brokers"][hook["broker"]]["kind"]])
+    return faults
+
+
+def _hook_faults(place: str, hook: Mapping[str, Any], venue: Venue) -> list[Fault]:
+    faults: list[Fault] = []
+    accounts, allow = hook["accounts"], hook["allow"]
+    if not accounts and venue.names_accounts:
+        faults.append(Fault(f"{place}.accounts", "is missing", 'list the accounts, or "*" for all'))
+    default = hook.get("default_account")
+    keys = {account_key(account) for account in accounts}
+    if default and "*" not in accounts and account_key(default) not in keys:
+        faults.append(Fault(f"{place}.default_account", "is not one of its accounts", "add it to accounts"))
+    if Action.FLATTEN_EVERYTHING in allow and "*" not in accounts:
+        hint = 'set accounts = "*", or take flatten_everything out of allow'
+        faults.append(Fault(f"{place}.allow", "flatten_everything reaches every account", hint))
+    if hook.get("cancel_orders") is False and Action.FLATTEN in allow and not venue.flatten_can_keep_orders:
+        hint = "leave cancel_orders out and set it in the alerts that need it, or take flatten out of allow"
+        message = f"{venue.title} cancels working orders with each flatten"
+        faults.append(Fault(f"{place}.cancel_orders", message, hint))
+    secrets = [secret for secret in hook["secrets"].values() if secret is not None]
+    if len(set(secrets)) < len(secrets):
+        faults.append(Fault(f"{place}.secrets", "two labels have the same secret", "give each its own"))
+    return faults
+
+
+def _broker(name: str, entry: dict[str, Any]) -> BrokerSettings:
+    kind = entry.pop("kind")
+    entry.pop("transport", None)
+    return BrokerSettings(name=name, venue=VENUES[kind], token=entry.pop("token", None), **entry)
+
+
+def _hook(name: str, entry: dict[str, Any], broker: BrokerSettings) -> Hook:
+    entry.pop("quantity_unit", None)
+    secrets = {label: secret.digest() for label, secret in entry.pop("secrets").items() if secret}
+    symbols = {**broker.symbols, **entry.pop("symbols", {})}
+    return Hook(name=name, venue=broker.venue, live=broker.live, secrets=secrets, symbols=symbols, **entry)
+
+
+def _broker_variables(document: Mapping[str, Any]) -> frozenset[str]:
+    """The variables that only broker secrets name."""
+    brokers, others = set[str](), set[str]()
+    for section, entries in document.items():
+        for entry in entries.values() if isinstance(entries, dict) else []:
+            if isinstance(entry, dict):
+                for key, value in entry.items():
+                    ours = brokers if is_secret((section, "", key)) and section == "brokers" else others
+                    ours.update(_NAME.findall(str(value)))
+    return frozenset(brokers - others)

@@ -1,0 +1,216 @@
+"""What may stand in the TOML file: one schema a table."""
+
+import re
+from ipaddress import ip_address
+from typing import Any
+from urllib.parse import urlsplit
+
+from marshmallow import ValidationError, fields, post_load, validate
+
+from app.domain.commands import Action
+from app.domain.venues import VENUES
+from app.strict import StrictSchema, did_you_mean, fault
+from config.secrets import Secret
+
+_SLUG = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+
+NOT_YET = {
+    "hooks": {"dialects", "sources", "scale", "max_positions", "heartbeat", "dry_run", "rate"},
+    "brokers": {"rate", "burst", "api_key", "api_secret", "passphrase", "demo", "margin_mode"},
+    "file": {"schedules", "notify"},
+}
+"""Settings of the design that this version does not serve: accepting one and not honouring it would be a lie."""
+
+
+def not_yet(table: str, name: str) -> dict[str, str | None] | None:
+    if name not in NOT_YET[table]:
+        return None
+    return {"message": "is not served by this version yet", "hint": "take it out of the file"}
+
+
+class Text(fields.String):
+    """Text that says something."""
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kw: Any) -> str:
+        if not isinstance(value, str):
+            raise fault("must be text", 'put it in quotes, like "Sim101"')
+        if not value.strip() or value != value.strip():
+            raise fault("is blank or has spaces at its ends", "write the value, or take the key out")
+        return value
+
+
+class Name(Text):
+    """The name of an account or an instrument."""
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kw: Any) -> str:
+        name = super()._deserialize(value, attr, data, **kw)
+        if name in (".", "..") or "/" in name or "\\" in name or not name.isprintable():
+            raise fault("can't be a name", "names hold no slash, no control character, and are no dots")
+        return name
+
+
+class Seconds(fields.Field[float]):
+    """A time in seconds; fractions allowed."""
+
+    def __init__(self, least: float, most: float, **kw: Any) -> None:
+        super().__init__(**kw)
+        self.least, self.most = least, most
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kw: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise fault("must be a number of seconds", "like 10 or 2.5, without quotes")
+        if not self.least <= value <= self.most:
+            raise fault(f"must be from {self.least:g} to {self.most:g} seconds")
+        return float(value)
+
+
+class Switch(fields.Field[bool]):
+    """`true` or `false`, and nothing else."""
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kw: Any) -> bool:
+        if not isinstance(value, bool):
+            raise fault("must be true or false", "without quotes")
+        return value
+
+
+class SecretText(fields.Field[Secret]):
+    """A secret, already taken from the environment; None in a process that is not given it."""
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kw: Any) -> Any:
+        if value is not None and not isinstance(value, Secret):
+            raise fault("must be ${NAME}, the name of an environment variable")
+        return value
+
+
+class BaseUrl(Text):
+    """Where a venue is reached. Plain http only to this machine."""
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kw: Any) -> str:
+        url = super()._deserialize(value, attr, data, **kw)
+        try:
+            parts = urlsplit(url)
+            host, _port = parts.hostname, parts.port
+        except ValueError as exc:
+            raise fault("is not an address", "like https://app.crosstrade.io") from exc
+        if parts.scheme not in ("http", "https") or not host or parts.query or parts.fragment or parts.username:
+            raise fault("is not an address", "like https://app.crosstrade.io")
+        if parts.scheme == "http" and not _is_loopback(host):
+            raise fault("is plain http to another machine", "the credential would be readable: use https")
+        return url.rstrip("/")
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class BrokerSchema(StrictSchema):
+    """A `[brokers.<name>]` table."""
+
+    kind = Text(required=True, validate=validate.OneOf(VENUES, error="must be one of: {choices}"))
+    transport = Text(load_default="rest", validate=validate.OneOf(["rest"], error="must be: {choices}"))
+    token = SecretText(required=True, allow_none=True)
+    live = Switch(load_default=False)
+    symbols = fields.Dict(keys=Text(), values=Name(), load_default=dict)
+    base_url = BaseUrl(load_default="https://app.crosstrade.io")
+    connect_timeout = Seconds(0.1, 30, load_default=3.0)
+    read_timeout = Seconds(0.1, 60, load_default=10.0)
+    deadline = Seconds(0.2, 60, load_default=12.0)
+    settle = Seconds(0, 600, load_default=10.0)
+    verify_for = Seconds(1, 3600, load_default=60.0)
+    retry_for = Seconds(1, 3600, load_default=120.0)
+
+    def unknown_fault(self, name: str, known: list[str]) -> dict[str, str | None]:
+        return not_yet("brokers", name) or super().unknown_fault(name, known)
+
+
+class Accounts(fields.Field[tuple[str, ...]]):
+    """`"*"` for all, or a list of names."""
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kw: Any) -> tuple[str, ...]:
+        if value == "*":
+            return ("*",)
+        if not isinstance(value, list) or not value or "*" in value:
+            raise fault('must be a list of account names, or "*"', 'like ["Sim101"]')
+        names = tuple(Name()._deserialize(item, attr, data) for item in value)
+        if len({name.casefold() for name in names}) < len(names):
+            raise fault("names an account twice", "names that differ only by case are one account")
+        return names
+
+
+class HookSchema(StrictSchema):
+    """A `[hooks.<name>]` table."""
+
+    broker = Text(required=True)
+    accounts = Accounts(load_default=())
+    default_account = Name()
+    secrets = fields.Dict(keys=Text(), values=SecretText(allow_none=True), required=True)
+    allow = fields.List(
+        fields.Enum(Action, by_value=True),
+        load_default=lambda: [Action.CLOSE, Action.FLATTEN],
+    )
+    instruments = fields.List(Text(), load_default=list)
+    require = fields.List(Text(), load_default=list)
+    ignore = fields.List(Text(), load_default=list)
+    symbols = fields.Dict(keys=Text(), values=Name(), load_default=dict)
+    quantity_unit = Text(validate=validate.OneOf(["contracts"], error="must be: {choices}"))
+    cancel_orders = Switch()
+    max_age = Seconds(1, 86400, load_default=300.0)
+    dedupe_window = Seconds(0, 86400, load_default=30.0)
+
+    def unknown_fault(self, name: str, known: list[str]) -> dict[str, str | None]:
+        return not_yet("hooks", name) or super().unknown_fault(name, known)
+
+    @post_load
+    def freeze(self, data: dict[str, Any], **_kw: Any) -> dict[str, Any]:
+        for key in ("instruments", "require", "ignore"):
+            data[key] = tuple(data[key])
+        return {**data, "allow": frozenset(data["allow"])}
+
+
+class TableOf(fields.Field[dict[str, Any]]):
+    """A table of named tables; each is checked, and the faults of all are told."""
+
+    def __init__(self, schema: type[StrictSchema], noun: str, **kw: Any) -> None:
+        super().__init__(**kw)
+        self.schema, self.noun = schema, noun
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kw: Any) -> dict[str, Any]:
+        if not isinstance(value, dict) or not value:
+            raise fault(f"there is no {self.noun}", f"add a table [{self.noun}s.<name>]")
+        loaded: dict[str, Any] = {}
+        faults: dict[str, Any] = {}
+        for name, entry in value.items():
+            messages = self._load_entry(name, entry, loaded)
+            if messages:
+                faults[name] = messages
+        if faults:
+            raise ValidationError(faults, valid_data=loaded)
+        return loaded
+
+    def _load_entry(self, name: str, entry: Any, loaded: dict[str, Any]) -> Any:
+        if not _SLUG.fullmatch(name):
+            return {"message": "is no name for it", "hint": "small letters, digits, - and _"}
+        if not isinstance(entry, dict):
+            return {"message": "must be a table", "hint": f"[{self.noun}s.{name}]"}
+        schema = self.schema()
+        messages = schema.validate(entry)
+        if messages:
+            return messages
+        loaded[name] = schema.load(entry)
+        return None
+
+
+class FileSchema(StrictSchema):
+    """The whole file."""
+
+    brokers = TableOf(BrokerSchema, "broker", required=True)
+    hooks = TableOf(HookSchema, "hook", required=True)
+
+    def unknown_fault(self, name: str, known: list[str]) -> dict[str, str | None]:
+        hint = did_you_mean(name, known, otherwise="tables: [brokers.…] and [hooks.…]")
+        return not_yet("file", name) or {"message": "is not known here", "hint": hint}
