@@ -32,7 +32,9 @@ def faults_in(messages: Any, place: str = "") -> Iterator[Fault]:
             yield Fault(place, messages["message"], messages.get("hint"))
             return
         for key, below in messages.items():
-            yield from faults_in(below, place if key == "_schema" else f"{place}.{key}" if place else str(key))
+            yield from faults_in(
+                below, place if key == "_schema" else f"{place}.{key}" if place else str(key)
+            )
     elif isinstance(messages, list):
         for message in messages:
             yield from faults_in(message, place)

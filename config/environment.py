@@ -60,6 +60,20 @@ def load(role: Role, environ: Mapping[str, str] | None = None) -> Settings:
     return Settings(**values, configuration=configuration)
 
 
+def process_values(environ: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """What the environment says, without the file and what only a server needs. Raises ConfigurationFault."""
+    faults: list[Fault] = []
+    values = _environment(Role.CHECK, os.environ if environ is None else environ, faults)
+    if faults:
+        raise ConfigurationFault(faults)
+    return values
+
+
+def secret_variable(name: str) -> str:
+    """A secret that a command line names by its variable; blank if there is none."""
+    return os.environ.get(name, "").strip()
+
+
 def drop_broker_secrets(environ: dict[str, str], configuration: Configuration) -> list[str]:
     """Take what only brokers need out of an environment. The names of what was there."""
     found = sorted(configuration.broker_variables & environ.keys())
@@ -70,7 +84,7 @@ def drop_broker_secrets(environ: dict[str, str], configuration: Configuration) -
 
 def _environment(role: Role, environ: Mapping[str, str], faults: list[Fault]) -> dict[str, Any]:
     try:
-        values: dict[str, Any] = EnvironmentSchema().load(environ)  # type: ignore[assignment]
+        values: dict[str, Any] = EnvironmentSchema().load(environ)
     except ValidationError as exc:
         faults += faults_in(exc.messages)
         return {}
@@ -149,7 +163,7 @@ class _SecretText(fields.String):
 
 def _whole(least: int, most: int, default: int) -> fields.Integer:
     limits = validate.Range(least, most, error=f"must be a whole number from {least} to {most}")
-    messages = {"invalid": f"must be a whole number from {least} to {most}"}
+    messages: dict[str, Any] = {"invalid": f"must be a whole number from {least} to {most}"}
     return fields.Integer(load_default=default, validate=limits, error_messages=messages)
 
 
@@ -175,7 +189,7 @@ class _Address(fields.String):
     def _deserialize(self, value: Any, attr: Any, data: Any, **kw: Any) -> str:
         if not re.match(rf"({'|'.join(map(re.escape, self.schemes))})", value):
             raise fault(f"must begin with {' or '.join(self.schemes)}")
-        return value.rstrip("/") if self.schemes[0].startswith("http") else value
+        return str(value).rstrip("/") if self.schemes[0].startswith("http") else str(value)
 
 
 class EnvironmentSchema(Schema):

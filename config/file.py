@@ -90,7 +90,8 @@ def read(text: str, role: Role, environ: Mapping[str, str]) -> Configuration:
 
 def _loaded(document: dict[str, Any], faults: list[Fault]) -> dict[str, Any]:
     try:
-        return FileSchema().load(document)  # type: ignore[return-value]
+        loaded: dict[str, Any] = FileSchema().load(document)
+        return loaded
     except ValidationError as exc:
         faults += faults_in(exc.messages)
         valid = exc.valid_data if isinstance(exc.valid_data, dict) else {}

@@ -92,7 +92,13 @@ class BaseUrl(Text):
             host, _port = parts.hostname, parts.port
         except ValueError as exc:
             raise fault("is not an address", "like https://app.crosstrade.io") from exc
-        if parts.scheme not in ("http", "https") or not host or parts.query or parts.fragment or parts.username:
+        if (
+            parts.scheme not in ("http", "https")
+            or not host
+            or parts.query
+            or parts.fragment
+            or parts.username
+        ):
             raise fault("is not an address", "like https://app.crosstrade.io")
         if parts.scheme == "http" and not _is_loopback(host):
             raise fault("is plain http to another machine", "the credential would be readable: use https")
@@ -119,7 +125,7 @@ class BrokerSchema(StrictSchema):
     base_url = BaseUrl(load_default="https://app.crosstrade.io")
     connect_timeout = Seconds(0.1, 30, load_default=3.0)
     read_timeout = Seconds(0.1, 60, load_default=10.0)
-    deadline = Seconds(0.2, 60, load_default=12.0)
+    deadline = Seconds(0.2, 20, load_default=12.0)  # a lease of 30 s covers a call
     settle = Seconds(0, 600, load_default=10.0)
     verify_for = Seconds(1, 3600, load_default=60.0)
     retry_for = Seconds(1, 3600, load_default=120.0)
@@ -148,7 +154,9 @@ class HookSchema(StrictSchema):
     broker = Text(required=True)
     accounts = Accounts(load_default=())
     default_account = Name()
-    secrets = fields.Dict(keys=Text(), values=SecretText(allow_none=True), required=True)
+    secrets = fields.Dict(
+        keys=Text(), values=SecretText(allow_none=True), required=True, validate=validate.Length(min=1)
+    )
     allow = fields.List(
         fields.Enum(Action, by_value=True),
         load_default=lambda: [Action.CLOSE, Action.FLATTEN],

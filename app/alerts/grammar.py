@@ -67,14 +67,16 @@ def _fields_of_json(text: str) -> dict[str, Any]:
     except (ValueError, ArithmeticError, RecursionError) as exc:
         raise UnreadableAlert(Fault("", f"is not JSON: {_reason(exc)}", _json_hint(text))) from exc
     if not isinstance(value, dict):
-        hint = "send one object per alert, like " '{"action": "close", "instrument": "MES 12-26"}'
+        hint = 'send one object per alert, like {"action": "close", "instrument": "MES 12-26"}'
         raise UnreadableAlert(Fault("", "is JSON, but not an object", hint))
     _refuse_twice(twice)
     return value
 
 
 def _reason(exc: Exception) -> str:
-    return str(exc) if isinstance(exc, json.JSONDecodeError) else "it is nested too deeply or has a wild number"
+    return (
+        str(exc) if isinstance(exc, json.JSONDecodeError) else "it is nested too deeply or has a wild number"
+    )
 
 
 def _json_hint(text: str) -> str:

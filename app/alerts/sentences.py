@@ -97,4 +97,3 @@ def _instrument(words: list[str]) -> str:
         left = " ".join(words)
         raise WrongAlert(Fault("instrument", f'"{shown(left)}" can\'t be read as an instrument', _EXAMPLES))
     return " ".join(words)
-

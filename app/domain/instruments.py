@@ -11,7 +11,9 @@ from datetime import date
 MONTH_CODES = "FGHJKMNQUVXZ"
 
 _NINJATRADER = re.compile(r"(?P<root>[A-Z0-9.]+) (?P<month>0[1-9]|1[0-2])-(?P<year>\d{2})")
-_EXCHANGE_CODE = re.compile(rf"(?P<root>[A-Z0-9]*[A-Z][A-Z0-9]*?)(?P<code>[{MONTH_CODES}])(?P<year>\d{{4}}|\d{{1,2}})")
+_EXCHANGE_CODE = re.compile(
+    rf"(?P<root>[A-Z0-9]*[A-Z][A-Z0-9]*?)(?P<code>[{MONTH_CODES}])(?P<year>\d{{4}}|\d{{1,2}})"
+)
 _CONTINUOUS = re.compile(r"(?P<root>[A-Z0-9]+)\d!")
 
 

@@ -31,6 +31,21 @@ class Position:
 
 
 @dataclass(frozen=True, slots=True)
+class Holding:
+    """What a command does to one position: how much there was, shall be left, and is left. Null is not known yet."""
+
+    account: str
+    instrument: str
+    side: Side
+    before: Decimal
+    target: Decimal
+    after: Decimal | None = None
+    average_price: Decimal | None = None
+    market_price: Decimal | None = None
+    profit_loss: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Fill:
     """An execution that reduces positions on one side (a sale reduces longs)."""
 
@@ -50,6 +65,8 @@ class WorkingOrder:
     account: str
     instrument: str
     order_id: str
+    market: bool
+    """Whether it is a market order, as our closes are; stops and targets are not."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,6 +69,7 @@ commands = Table(
     Column("accepted_at", Instant, nullable=False),
     Column("expires_at", Instant, nullable=False),  # no first attempt after this
     Column("first_attempt_at", Instant),  # null: none yet
+    Column("gives_up_at", Instant),  # no attempt after this; null: none made yet
     Column("settled_at", Instant),  # null: not settled
     Column("due_at", Instant),  # null: nothing more happens by itself
     Column("lease_owner", Text),  # null: nobody carries it out

@@ -1,0 +1,1 @@
+"""The brokers: one interface, one folder a venue."""

@@ -1,0 +1,1 @@
+"""CrossTrade, the NinjaTrader 8 add-on."""

@@ -73,6 +73,7 @@ def upgrade() -> None:
         sa.Column("accepted_at", sa.BigInteger(), nullable=False),
         sa.Column("expires_at", sa.BigInteger(), nullable=False),
         sa.Column("first_attempt_at", sa.BigInteger()),
+        sa.Column("gives_up_at", sa.BigInteger()),
         sa.Column("settled_at", sa.BigInteger()),
         sa.Column("due_at", sa.BigInteger()),
         sa.Column("lease_owner", sa.Text()),

@@ -1,0 +1,122 @@
+"""The fields that each action takes (design, section 4), as marshmallow schemas."""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from marshmallow import ValidationError
+
+from app.alerts.errors import WrongAlert
+from app.alerts.values import Accounts, Guard, Instrument, Moment, Note, Number, Percent, SenderId, YesNo
+from app.domain.commands import Action
+from app.strict import Fault, StrictSchema, did_you_mean, faults_in, shown
+
+ALIASES = {
+    "command": "action",
+    "symbol": "instrument",
+    "ticker": "instrument",
+    "qty": "quantity",
+    "contracts": "quantity",
+    "side": "position",
+    "comment": "note",
+}
+"""Other names of a field."""
+
+SECRET_FIELDS = ("secret", "key", "passphrase", "token")
+"""Where a text may carry the hook's secret. Taken out before anything else looks at the fields."""
+
+
+class AlertSchema(StrictSchema):
+    """What every alert may say."""
+
+    id = SenderId()
+    time = Moment()
+    timenow = Moment()
+    note = Note()
+
+    def unknown_fault(self, name: str, known: list[str]) -> dict[str, str | None]:
+        if name in _EVERY_FIELD:
+            return {"message": "has no meaning with this action", "hint": "take it out"}
+        spellings = [*_EVERY_FIELD, *ALIASES]
+        hint = did_you_mean(name, spellings, otherwise=f"known: {', '.join(sorted(_EVERY_FIELD))}")
+        return {"message": "is not known", "hint": hint}
+
+
+class CloseSchema(AlertSchema):
+    account = Accounts()
+    instrument = Instrument(required=True)
+    quantity = Number()
+    percent = Percent()
+    position = Guard()
+    cancel_orders = YesNo()
+
+
+class FlattenSchema(AlertSchema):
+    account = Accounts()
+    instrument = Instrument()
+    position = Guard()
+    cancel_orders = YesNo()
+
+
+class FlattenEverythingSchema(AlertSchema):
+    """No field narrows it: one that is there would be ignored, and that is how accidents happen."""
+
+
+SCHEMAS: dict[Action, type[AlertSchema]] = {
+    Action.CLOSE: CloseSchema,
+    Action.FLATTEN: FlattenSchema,
+    Action.FLATTEN_EVERYTHING: FlattenEverythingSchema,
+}
+
+_EVERY_FIELD = ("action", *CloseSchema().known_names())
+
+
+def action_and_values(
+    fields: Mapping[str, Any], *, require: tuple[str, ...], ignore: tuple[str, ...]
+) -> tuple[Action, dict[str, Any]]:
+    """The action and what its schema made of the other fields. Raises WrongAlert with every fault."""
+    fields = {name: value for name, value in fields.items() if name not in ignore}
+    spelled, faults = _canonical(fields)
+    faults += _missing(require, spelled)
+    action = _action(fields, spelled, faults)
+    # A wrong action hides nothing else: the widest schema tells the other faults all the same.
+    schema = SCHEMAS[action or Action.CLOSE]()
+    rest = {name: fields[written] for name, written in spelled.items() if name != "action"}
+    values: dict[str, Any] = {}
+    try:
+        values = schema.load(rest)  # type: ignore[assignment]
+    except ValidationError as exc:
+        found = faults_in({spelled.get(name, name): messages for name, messages in exc.messages.items()})
+        faults += [f for f in found if action or f.message != "is missing"]
+    if faults or action is None:
+        raise WrongAlert(*(Fault(shown(f.field), f.message, f.hint) for f in faults))
+    return action, values
+
+
+def _canonical(fields: Mapping[str, Any]) -> tuple[dict[str, str], list[Fault]]:
+    """Our name of each field to the name it was written under."""
+    spelled = {ALIASES.get(name, name): name for name in fields}
+    counted = Counter(ALIASES.get(name, name) for name in fields)
+    hint = "write it once; which of the two is meant can't be told"
+    return spelled, [
+        Fault(name, "stands there under two names", hint) for name, count in counted.items() if count > 1
+    ]
+
+
+def _missing(require: tuple[str, ...], spelled: Mapping[str, str]) -> list[Fault]:
+    wanted = (ALIASES.get(name, name) for name in require)
+    return [Fault(name, "is missing", "this hook demands it") for name in wanted if name not in spelled]
+
+
+def _action(fields: Mapping[str, Any], spelled: Mapping[str, str], faults: list[Fault]) -> Action | None:
+    known = ", ".join(SCHEMAS)
+    if "action" not in spelled:
+        faults.append(Fault("action", "is missing", f"one of: {known}"))
+        return None
+    written = fields[spelled["action"]]
+    word = written.strip().lower() if isinstance(written, str) else None
+    if word in list(Action):
+        return Action(word)
+    hint = did_you_mean(word or "", SCHEMAS, otherwise=f"one of: {known}")
+    faults.append(Fault(spelled["action"], f'is not known: "{shown(str(written))}"', hint))
+    return None

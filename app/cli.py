@@ -1,0 +1,133 @@
+"""The command line: check, migrate, send, hash-password."""
+
+import argparse
+import getpass
+import sys
+from collections.abc import Sequence
+
+import requests
+
+from app.ledger.connection import Ledger, LedgerUnavailable
+from app.ledger.schema import migrate
+from app.passwords import password_hash
+from config.environment import ROLES, load, process_values, secret_variable
+from config.file import ConfigurationFault, Role
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command. 0 if it did what it says; 1 if not; 2 if it was called wrongly or the settings are faulty."""
+    options = _parser().parse_args(arguments)
+    try:
+        code: int = options.run(options)
+    except (ConfigurationFault, LedgerUnavailable) as exc:
+        print(f"{options.command}: {exc}", file=sys.stderr)
+        return 2 if isinstance(exc, ConfigurationFault) else 1
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m app", description="Flatwire: from a chart alert to a flat position."
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    check = commands.add_parser("check", help="check the configuration file and the environment")
+    check.add_argument(
+        "--role",
+        choices=[role.value for role in Role],
+        default=Role.CHECK.value,
+        help="check what one process needs; without it, everything",
+    )
+    check.set_defaults(run=_check)
+
+    migration = commands.add_parser("migrate", help="bring the ledger's schema up to date")
+    migration.set_defaults(run=_migrate)
+
+    send = commands.add_parser("send", help="send an alert to a hook, as a chart would")
+    send.add_argument("hook", help="the hook's name")
+    send.add_argument("text", help="the alert's text; - reads it from standard input")
+    send.add_argument(
+        "--url", help="where Flatwire is reached; without it PUBLIC_URL, else this machine's PORT"
+    )
+    send.add_argument(
+        "--secret-env",
+        default="FLATWIRE_HOOK_SECRET",
+        metavar="NAME",
+        help="the environment variable that holds the hook's secret (default: %(default)s)",
+    )
+    send.add_argument("--dry-run", action="store_true", help="only show what it would ask for")
+    send.set_defaults(run=_send)
+
+    hashing = commands.add_parser(
+        "hash-password",
+        help="make an item for DASHBOARD_USERS; asks for the password, or reads a line from a pipe",
+    )
+    hashing.add_argument("name", nargs="?", default="admin")
+    hashing.add_argument("--role", choices=ROLES, default="operator")
+    hashing.set_defaults(run=_hash_password)
+    return parser
+
+
+def _check(options: argparse.Namespace) -> int:
+    settings = load(Role(options.role))
+    configuration = settings.configuration
+    print(
+        f"the configuration is good: {len(configuration.brokers)} broker(s), {len(configuration.hooks)} hook(s)"
+    )
+    for hook in configuration.hooks.values():
+        accounts = ", ".join(hook.accounts)
+        may = ", ".join(sorted(hook.allow))
+        print(f"  hook {hook.name}: {hook.venue.title} by {hook.broker}, accounts {accounts}, may {may}")
+    return 0
+
+
+def _migrate(_options: argparse.Namespace) -> int:
+    before, after = migrate(Ledger(process_values()["database_url"]))
+    unchanged = f"the ledger's schema is up to date ({after})"
+    print(unchanged if before == after else f"the ledger's schema: {before or 'new'} -> {after}")
+    return 0
+
+
+def _send(options: argparse.Namespace) -> int:
+    secret = secret_variable(options.secret_env)
+    if not secret:
+        print(
+            f"send: set {options.secret_env} to the hook's secret, or name its variable with --secret-env",
+            file=sys.stderr,
+        )
+        return 2
+    text = sys.stdin.read() if options.text == "-" else options.text
+    values = process_values()
+    site = options.url or values["public_url"] or f"http://127.0.0.1:{values['port']}"
+    query = "?dry_run=1" if options.dry_run else ""
+    try:
+        answer = requests.post(
+            f"{site.rstrip('/')}/hooks/{options.hook}{query}",
+            data=text.encode(),
+            headers={"Authorization": f"Bearer {secret}"},
+            timeout=10,
+            allow_redirects=False,
+        )
+    except requests.RequestException as exc:
+        print(
+            f"send: {site} can't be reached ({type(exc).__name__}): is the web process running there?",
+            file=sys.stderr,
+        )
+        return 1
+    print(answer.status_code, answer.text)
+    return 0 if answer.ok else 1
+
+
+def _hash_password(options: argparse.Namespace) -> int:
+    if ":" in options.name or not options.name.strip() or options.name.split() != [options.name]:
+        print("hash-password: a name holds no colon and no space", file=sys.stderr)
+        return 2
+    password = getpass.getpass() if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
+    if len(password) < 8:
+        print("hash-password: a password has at least 8 characters", file=sys.stderr)
+        return 2
+    if sys.stdin.isatty() and getpass.getpass("Again: ") != password:
+        print("hash-password: the two differ", file=sys.stderr)
+        return 2
+    print(f"{options.name}:{options.role}:{password_hash(password)}")
+    return 0

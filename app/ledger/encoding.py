@@ -1,0 +1,154 @@
+"""Domain values as columns and JSON, and back."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Row
+
+from app.domain.commands import (
+    Action,
+    ClosePosition,
+    Command,
+    FlattenEverything,
+    FlattenMatching,
+    Fraction,
+    Quantity,
+    Size,
+    Whole,
+    action_of,
+    urgency_of,
+)
+from app.domain.instruments import account_key, contract_of
+from app.domain.positions import Holding, Position, Report, Side
+from app.ledger.types import decimal_text
+
+
+def columns_of(command: Command, today: date) -> dict[str, Any]:
+    """A command as columns, with its lane: the canonical names of what it could touch."""
+    row: dict[str, Any] = {
+        "broker": command.broker,
+        "action": action_of(command),
+        "urgency": urgency_of(command),
+        "cancel_orders": True,
+    }
+    if isinstance(command, FlattenEverything):
+        return row
+    row |= _lane(command.account, command.instrument, today)
+    row |= {
+        "account": command.account,
+        "instrument": command.instrument,
+        "position": command.side,
+        "cancel_orders": command.cancel_orders,
+    }
+    if isinstance(command, ClosePosition):
+        match command.size:
+            case Quantity(amount):
+                row["quantity"] = amount
+            case Fraction(part):
+                row["percent"] = part
+    return row
+
+
+def _lane(account: str | None, instrument: str | None, today: date) -> dict[str, Any]:
+    contract = contract_of(instrument, today) if instrument else None
+    return {
+        "lane_account": account_key(account) if account else None,
+        "lane_root": contract.root if contract else None,
+        "lane_expiry": contract.expiry if contract else None,
+    }
+
+
+def command_of(row: Row[Any]) -> Command:
+    """The command that `columns_of` made the columns of."""
+    side = Side(row.position) if row.position else None
+    match Action(row.action):
+        case Action.CLOSE:
+            size = _size(row.quantity, row.percent)
+            return ClosePosition(row.broker, row.account, row.instrument, size, side, row.cancel_orders)
+        case Action.FLATTEN:
+            return FlattenMatching(row.broker, row.account, row.instrument, side, row.cancel_orders)
+        case Action.FLATTEN_EVERYTHING:
+            return FlattenEverything(row.broker)
+
+
+def _size(quantity: Decimal | None, percent: Decimal | None) -> Size:
+    if quantity is not None:
+        return Quantity(quantity)
+    return Fraction(percent) if percent is not None else Whole()
+
+
+def holding_json(holding: Holding) -> dict[str, Any]:
+    return {field.name: _plain(getattr(holding, field.name)) for field in fields(holding)}
+
+
+def holdings_of(encoded: Iterable[Mapping[str, Any]] | None) -> tuple[Holding, ...] | None:
+    """The holdings of a command, or None while nothing of them is known."""
+    if encoded is None:
+        return None
+    return tuple(
+        Holding(
+            account=item["account"],
+            instrument=item["instrument"],
+            side=Side(item["side"]),
+            before=Decimal(item["before"]),
+            target=Decimal(item["target"]),
+            after=_decimal(item["after"]),
+            average_price=_decimal(item["average_price"]),
+            market_price=_decimal(item["market_price"]),
+            profit_loss=_decimal(item["profit_loss"]),
+        )
+        for item in encoded
+    )
+
+
+def report_json(report: Report) -> dict[str, Any]:
+    return {
+        "positions": [
+            {name: _plain(getattr(position, name)) for name in _POSITION_FIELDS} | {"raw": dict(position.raw)}
+            for position in report.positions
+        ],
+        "order_ids": list(report.order_ids),
+        "nothing_open": report.nothing_open,
+    }
+
+
+_POSITION_FIELDS = (
+    "account",
+    "instrument",
+    "side",
+    "quantity",
+    "average_price",
+    "market_price",
+    "profit_loss",
+)
+
+
+def report_of(encoded: Mapping[str, Any]) -> Report:
+    return Report(
+        positions=tuple(
+            Position(
+                account=item["account"],
+                instrument=item["instrument"],
+                side=Side(item["side"]),
+                quantity=Decimal(item["quantity"]),
+                average_price=_decimal(item["average_price"]),
+                market_price=_decimal(item["market_price"]),
+                profit_loss=_decimal(item["profit_loss"]),
+                raw=item["raw"],
+            )
+            for item in encoded["positions"]
+        ),
+        order_ids=tuple(encoded["order_ids"]),
+        nothing_open=encoded["nothing_open"],
+    )
+
+
+def _plain(value: Any) -> Any:
+    return decimal_text(value) if isinstance(value, Decimal) else value
+
+
+def _decimal(text: str | None) -> Decimal | None:
+    return None if text is None else Decimal(text)

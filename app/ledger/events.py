@@ -1,0 +1,17 @@
+"""The append-only record of what happened to a command."""
+
+from typing import Any
+
+from sqlalchemy import Connection, insert
+
+from app.ledger import tables
+from app.ledger.types import now
+
+
+def record(
+    connection: Connection, command: str, name: str, actor: str, detail: dict[str, Any] | None = None
+) -> None:
+    """Add one event. `actor` is the hook, worker or user that did it."""
+    connection.execute(
+        insert(tables.events).values(command=command, at=now(), name=name, actor=actor, detail=detail or {})
+    )

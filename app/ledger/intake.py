@@ -1,0 +1,242 @@
+"""Taking alerts in: each becomes one row, however often it is delivered, in one transaction with its commands."""
+
+import hashlib
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from app.domain.commands import Command
+from app.domain.statuses import Attention, Status
+from app.ledger import tables
+from app.ledger.connection import Ledger
+from app.ledger.encoding import columns_of
+from app.ledger.events import record
+from app.ledger.types import now
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One delivery of an alert, authenticated."""
+
+    hook: str
+    body: bytes
+    text: str
+    """The text to keep: no secret in it."""
+    secret_label: str
+    source_address: str | None = None
+    header_key: str | None = None
+    """The sender's `Idempotency-Key` or `webhook-id`, if there was one."""
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256(self.body).hexdigest()
+
+    def keyed(self, key: str) -> "Delivery":
+        """The same delivery with the sender's key of a header."""
+        return replace(self, header_key=key)
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What an accepted alert asks for, and for how long it is wanted."""
+
+    commands: Sequence[Command]
+    warnings: Sequence[dict[str, Any]] = ()
+    sender_id: str | None = None
+    fired_at: datetime | None = None
+    max_age: float = 300
+    dedupe_window: float = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What became of a delivery."""
+
+    alert: str
+    commands: Sequence[Row[Any]]
+    duplicate: bool = False
+    warnings: Sequence[dict[str, Any]] = ()
+
+
+class KeyReused(Exception):
+    """Raised when an idempotency key of a header was used before with another body."""
+
+    def __init__(self, alert: str) -> None:
+        super().__init__("this idempotency key was used before, with another body")
+        self.alert = alert
+
+
+def accept(ledger: Ledger, delivery: Delivery, wish: Wish) -> Taken:
+    """The alert and its commands, committed; or the first one, if this is a repeat of it. Raises KeyReused."""
+    with ledger.writing() as connection:
+        moment: datetime = connection.execute(select(now())).scalar_one()
+        alert = new_id()
+        first = _claim_key(connection, delivery, wish, alert, moment)
+        if first is not None:
+            _count_delivery(connection, first)
+            return Taken(first, commands_of(connection, first), duplicate=True)
+        warnings = [*wish.warnings, *_id_reused(connection, delivery.hook, wish.sender_id)]
+        _insert_alert(connection, alert, delivery, moment, "accepted", warnings, wish.sender_id)
+        for command in wish.commands:
+            _insert_command(connection, alert, delivery, command, wish, moment)
+        return Taken(alert, commands_of(connection, alert), warnings=warnings)
+
+
+def refuse(ledger: Ledger, delivery: Delivery, reason: str, errors: Sequence[dict[str, Any]]) -> str:
+    """Keep an alert that was authenticated and not taken, with the reason. Its id."""
+    with ledger.writing() as connection:
+        alert = new_id()
+        moment: datetime = connection.execute(select(now())).scalar_one()
+        _insert_alert(connection, alert, delivery, moment, "refused", (), None, reason, errors)
+        return alert
+
+
+def new_id() -> str:
+    return secrets.token_hex(16)
+
+
+def commands_of(connection: Connection, alert: str) -> Sequence[Row[Any]]:
+    commands = tables.commands
+    return connection.execute(
+        select(commands).where(commands.c.alert == alert).order_by(commands.c.seq)
+    ).all()
+
+
+def _claim_key(
+    connection: Connection, delivery: Delivery, wish: Wish, alert: str, moment: datetime
+) -> str | None:
+    """None if the alert is new and the key is now its; else the id of the first one with this key."""
+    key, seconds = _key(delivery, wish)
+    keys = tables.alert_keys
+    row = {
+        "alert": alert,
+        "body": delivery.digest,
+        "expires_at": None if seconds is None else moment + timedelta(seconds=seconds),
+    }
+    insert_into = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    inserted = connection.execute(insert_into(keys).values(key=key, **row).on_conflict_do_nothing())
+    if inserted.rowcount == 1:
+        return None
+    # Another delivery holds the key. It is committed by now: the insert waited for it.
+    found = connection.execute(select(keys).where(keys.c.key == key).with_for_update()).one()
+    if found.expires_at is None and found.body != delivery.digest:
+        raise KeyReused(found.alert)
+    ran_out = found.expires_at is not None and found.expires_at <= moment
+    if ran_out or _did_not_happen(connection, found.alert):
+        connection.execute(update(keys).where(keys.c.key == key).values(**row))
+        return None
+    return str(found.alert)
+
+
+def _key(delivery: Delivery, wish: Wish) -> tuple[str, float | None]:
+    """What tells this alert from others, and for how many seconds; None is as long as the ledger (design, Once)."""
+    if delivery.header_key is not None:
+        return f"{delivery.hook} header {_digest(delivery.header_key)}", None
+    if wish.sender_id is not None:
+        return f"{delivery.hook} id {_digest(wish.sender_id)} {delivery.digest}", wish.max_age
+    return f"{delivery.hook} body {delivery.digest}", wish.dedupe_window
+
+
+def _did_not_happen(connection: Connection, alert: str) -> bool:
+    """Whether nothing that the alert asked for is open, done, or may have happened in part."""
+    commands, closed, attempts = tables.commands.c, tables.closed_positions.c, tables.attempts.c
+    rows = commands_of(connection, alert)
+    harmless = {Status.EXPIRED, Status.NOTHING_OPEN, Status.GAVE_UP}
+    if not rows or any(row.status not in harmless for row in rows):
+        return False
+    gave_up = select(commands.id).where(commands.alert == alert, commands.status == Status.GAVE_UP)
+    something_closed = select(closed.seq).where(closed.command.in_(gave_up))
+    may_have_left = select(attempts.seq).where(
+        attempts.command.in_(gave_up),
+        attempts.kind == "close",
+        attempts.outcome.is_(None) | attempts.outcome.in_(("reported", "outcome_unknown")),
+    )
+    return (
+        not connection.execute(something_closed.limit(1)).first()
+        and not connection.execute(may_have_left.limit(1)).first()
+    )
+
+
+def _id_reused(connection: Connection, hook: str, sender_id: str | None) -> list[dict[str, Any]]:
+    if sender_id is None:
+        return []
+    alerts = tables.alerts.c
+    known = select(alerts.seq).where(alerts.hook == hook, alerts.sender_id == _digest(sender_id)).limit(1)
+    if not connection.execute(known).first():
+        return []
+    hint = "make it unique: {{strategy.order.id}}-{{timenow}}"
+    return [{"field": "id", "message": "id_reused", "hint": hint}]
+
+
+def _count_delivery(connection: Connection, alert: str) -> None:
+    alerts = tables.alerts
+    connection.execute(update(alerts).where(alerts.c.id == alert).values(deliveries=alerts.c.deliveries + 1))
+    for row in commands_of(connection, alert):
+        record(connection, row.id, "delivered_again", row.hook)
+
+
+def _insert_alert(
+    connection: Connection,
+    alert: str,
+    delivery: Delivery,
+    moment: datetime,
+    outcome: str,
+    warnings: Sequence[dict[str, Any]],
+    sender_id: str | None,
+    reason: str | None = None,
+    errors: Sequence[dict[str, Any]] = (),
+) -> None:
+    connection.execute(
+        insert(tables.alerts).values(
+            id=alert,
+            hook=delivery.hook,
+            received_at=moment,
+            outcome=outcome,
+            reason=reason,
+            errors=list(errors),
+            warnings=list(warnings),
+            text=delivery.text,
+            size=len(delivery.body),
+            source_address=delivery.source_address,
+            secret_label=delivery.secret_label,
+            sender_id=None if sender_id is None else _digest(sender_id),
+            deliveries=1,
+        )
+    )
+
+
+def _insert_command(
+    connection: Connection, alert: str, delivery: Delivery, command: Command, wish: Wish, moment: datetime
+) -> None:
+    expires_at = (wish.fired_at or moment) + timedelta(seconds=wish.max_age)
+    too_old = expires_at <= moment
+    command_id = new_id()
+    connection.execute(
+        insert(tables.commands).values(
+            id=command_id,
+            alert=alert,
+            hook=delivery.hook,
+            **columns_of(command, moment.date()),
+            status=Status.EXPIRED if too_old else Status.QUEUED,
+            reason=f"too old: it fired at {wish.fired_at:%Y-%m-%dT%H:%M:%SZ}" if too_old else None,
+            attention=Attention.EXPIRED if too_old else None,
+            accepted_at=moment,
+            expires_at=expires_at,
+            settled_at=moment if too_old else None,
+            due_at=None if too_old else moment,
+            fence=0,
+            fixed=False,
+        )
+    )
+    record(connection, command_id, "accepted", delivery.hook)
+    if too_old:
+        record(connection, command_id, "status", delivery.hook, {"from": "queued", "to": Status.EXPIRED})
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

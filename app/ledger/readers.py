@@ -1,0 +1,179 @@
+"""What is read from the ledger: one question a function. Lists are newest first and page by keyset, never by offset."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, Select, Table, func, select
+
+from app.domain.statuses import UNSETTLED
+from app.ledger import tables
+from app.ledger.connection import Ledger
+from app.ledger.types import from_now, now
+
+ALIVE = 30.0
+"""Seconds since its last heartbeat in which a worker counts as alive."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a list, newest first."""
+
+    rows: Sequence[Row[Any]]
+    next: int | None
+    """The `before` of the next page; None: this is the last."""
+
+
+@dataclass(frozen=True, slots=True)
+class CommandHistory:
+    """A command with all that happened to it."""
+
+    command: Row[Any]
+    attempts: Sequence[Row[Any]]
+    closed_positions: Sequence[Row[Any]]
+    events: Sequence[Row[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What the probes and the dashboard's head show."""
+
+    workers: int
+    unsettled: int
+    oldest_unsettled: float | None
+    """Seconds; None: everything is settled."""
+    attention: int
+
+
+def commands_page(
+    ledger: Ledger, filters: Mapping[str, Any], *, before: int | None = None, limit: int = 50
+) -> Page:
+    """Commands by `status, broker, account, instrument, hook, attention, since, until`, as far as given."""
+    return _page(ledger, tables.commands, _filters(tables.commands, "accepted_at", filters), before, limit)
+
+
+def alerts_page(
+    ledger: Ledger, filters: Mapping[str, Any], *, before: int | None = None, limit: int = 50
+) -> Page:
+    """Alerts by `hook, outcome, since, until`."""
+    return _page(ledger, tables.alerts, _filters(tables.alerts, "received_at", filters), before, limit)
+
+
+def closed_positions_page(
+    ledger: Ledger, filters: Mapping[str, Any], *, before: int | None = None, limit: int = 50
+) -> Page:
+    """Closed positions by `broker, account, instrument, hook, since, until`."""
+    closed = tables.closed_positions
+    return _page(ledger, closed, _filters(closed, "closed_at", filters), before, limit)
+
+
+def command_history(ledger: Ledger, command_id: str) -> CommandHistory | None:
+    with ledger.reading() as connection:
+        command = connection.execute(
+            select(tables.commands).where(tables.commands.c.id == command_id)
+        ).first()
+        if command is None:
+            return None
+        return CommandHistory(
+            command,
+            _of_command(connection, tables.attempts, command_id),
+            _of_command(connection, tables.closed_positions, command_id),
+            _of_command(connection, tables.events, command_id),
+        )
+
+
+def histories(ledger: Ledger, commands: Sequence[Row[Any]]) -> list[CommandHistory]:
+    """The commands with their attempts and closed positions; without events."""
+    ids = [command.id for command in commands]
+    with ledger.reading() as connection:
+        attempts = _by_command(connection, tables.attempts, ids)
+        closed = _by_command(connection, tables.closed_positions, ids)
+    return [CommandHistory(row, attempts.get(row.id, ()), closed.get(row.id, ()), ()) for row in commands]
+
+
+def alert(ledger: Ledger, alert_id: str) -> Row[Any] | None:
+    with ledger.reading() as connection:
+        return connection.execute(select(tables.alerts).where(tables.alerts.c.id == alert_id)).first()
+
+
+def commands_of_alerts(ledger: Ledger, alert_ids: Sequence[str]) -> dict[str, list[str]]:
+    """The ids of the commands of each alert."""
+    commands = tables.commands.c
+    found: dict[str, list[str]] = {alert_id: [] for alert_id in alert_ids}
+    with ledger.reading() as connection:
+        wanted = select(commands.alert, commands.id).where(commands.alert.in_(alert_ids))
+        for row in connection.execute(wanted.order_by(commands.seq)):
+            found[row.alert].append(row.id)
+    return found
+
+
+def seconds_to_next_due(ledger: Ledger) -> float | None:
+    """The time until the next command falls due that is not due yet; None if there is none."""
+    commands = tables.commands.c
+    later = select(func.min(commands.due_at), now()).where(commands.due_at > now())
+    with ledger.reading() as connection:
+        due_at, moment = connection.execute(later).one()
+    return None if due_at is None else (due_at - moment).total_seconds()
+
+
+def health(ledger: Ledger) -> Health:
+    commands, workers = tables.commands.c, tables.workers.c
+    with ledger.reading() as connection:
+        alive = connection.execute(
+            select(func.count()).select_from(tables.workers).where(workers.seen_at > from_now(-ALIVE))
+        ).scalar_one()
+        count, oldest, moment = connection.execute(
+            select(func.count(), func.min(commands.accepted_at), now()).where(commands.status.in_(UNSETTLED))
+        ).one()
+        attention = connection.execute(
+            select(func.count()).select_from(tables.commands).where(commands.attention.is_not(None))
+        ).scalar_one()
+    age = None if oldest is None else (moment - oldest).total_seconds()
+    return Health(alive, count, age, attention)
+
+
+def check_writable(ledger: Ledger) -> None:
+    """Raises LedgerUnavailable unless the ledger can be written now."""
+    with ledger.writing() as connection:
+        # Any write that changes nothing: it takes the lock and the disk that an alert would need.
+        connection.execute(tables.alert_keys.delete().where(tables.alert_keys.c.key == ""))
+
+
+def _page(
+    ledger: Ledger, table: Table, conditions: list[ColumnElement[bool]], before: int | None, limit: int
+) -> Page:
+    wanted: Select[Any] = select(table).where(*conditions).order_by(table.c.seq.desc()).limit(limit + 1)
+    if before is not None:
+        wanted = wanted.where(table.c.seq < before)
+    with ledger.reading() as connection:
+        rows = connection.execute(wanted).all()
+    return Page(rows[:limit], rows[limit - 1].seq if len(rows) > limit else None)
+
+
+def _filters(table: Table, moment: str, filters: Mapping[str, Any]) -> list[ColumnElement[bool]]:
+    conditions = []
+    for name, value in filters.items():
+        if value is None:
+            continue
+        if name == "since":
+            conditions.append(table.c[moment] >= value)
+        elif name == "until":
+            conditions.append(table.c[moment] < value)
+        elif name == "account":
+            conditions.append(func.lower(table.c.account) == value.lower())
+        elif name == "status" and isinstance(value, list):
+            conditions.append(table.c.status.in_(value))
+        else:
+            conditions.append(table.c[name] == value)
+    return conditions
+
+
+def _of_command(connection: Connection, table: Table, command_id: str) -> Sequence[Row[Any]]:
+    return connection.execute(select(table).where(table.c.command == command_id).order_by(table.c.seq)).all()
+
+
+def _by_command(connection: Connection, table: Table, ids: Sequence[str]) -> dict[str, list[Row[Any]]]:
+    found: dict[str, list[Row[Any]]] = {}
+    for row in connection.execute(select(table).where(table.c.command.in_(ids)).order_by(table.c.seq)):
+        found.setdefault(row.command, []).append(row)
+    return found

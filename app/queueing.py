@@ -1,0 +1,115 @@
+"""The doorbell: telling workers over RQ that a command is due.
+
+The ledger is the memory. Losing, doubling or reordering a ring changes nothing but the latency, so a ring is tried
+once, quickly, and never raises.
+"""
+
+import time
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+import structlog
+from redis import Redis, RedisError
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+from rq import Queue
+from rq.job import Job
+from rq.serializers import JSONSerializer
+
+log = structlog.get_logger(__name__)
+
+QUEUE = "flatwire"
+CARRY_ON = "workers.jobs.carry_on"
+"""The one job there is, by name: the web process never imports the workers."""
+
+JOB_SECONDS = 180
+AFTER_A_FAILURE = 5.0
+"""Seconds without a try after Redis failed, so that not every alert pays the time-out."""
+
+
+class DoorbellJob(Job):
+    """A job of ours. Whoever can write to Redis can name any function in a job: all but one are refused here."""
+
+    @property
+    def func(self) -> Any:
+        if self.func_name != CARRY_ON or self.instance is not None:
+            raise PermissionError(f"{self.func_name!r} is no job of Flatwire")
+        return super().func
+
+    # Callbacks and webhooks are named in the job's hash too, and would be imported and called.
+    @property
+    def success_callback(self) -> None:
+        return None
+
+    @property
+    def failure_callback(self) -> None:
+        return None
+
+    @property
+    def stopped_callback(self) -> None:
+        return None
+
+    def send_webhooks(self, *args: Any, **kwargs: Any) -> None:
+        return None
+
+
+class Doorbell:
+    """Rings for command ids. Without a URL it does nothing: the workers look into the ledger every second anyway."""
+
+    def __init__(self, redis_url: str | None, *, tls_verify: bool = True) -> None:
+        self._queue: Queue | None = None
+        self._silent_until = 0.0
+        if redis_url is not None:
+            # A bare Redis() retries ten times, and a lost reply would push the id twice; see redis-py's defaults.
+            connection = connect(
+                redis_url,
+                tls_verify=tls_verify,
+                retry=Retry(NoBackoff(), 0),
+                socket_connect_timeout=0.3,
+                socket_timeout=0.4,
+                max_connections=4,
+            )
+            self._queue = Queue(
+                QUEUE, connection=connection, serializer=JSONSerializer, job_class=DoorbellJob
+            )
+
+    def ring(self, command_ids: Iterable[str]) -> bool:
+        """Ring once for each id. False if nobody may have heard."""
+        if self._queue is None or time.monotonic() < self._silent_until:
+            return False
+        try:
+            for command_id in command_ids:
+                self._queue.enqueue(
+                    CARRY_ON, command_id, job_timeout=JOB_SECONDS, result_ttl=0, failure_ttl=3600, ttl=300
+                )
+        except (RedisError, OSError) as exc:
+            self._silent_until = time.monotonic() + AFTER_A_FAILURE
+            log.warning("doorbell_failed", reason=str(exc), silent_for=AFTER_A_FAILURE)
+            return False
+        return True
+
+    def answers(self) -> bool | None:
+        """Whether Redis is there; None if there is none to be there."""
+        if self._queue is None:
+            return None
+        try:
+            return bool(self._queue.connection.ping())
+        except (RedisError, OSError):
+            return False
+
+
+def connect(url: str, *, tls_verify: bool, **settings: Any) -> Redis:
+    """A connection to the server at this URL. Nothing is opened before the first command."""
+    if not url.startswith("unix://"):
+        settings["socket_keepalive"] = True
+    return Redis.from_url(_connection_url(url, tls_verify), health_check_interval=15, **settings)
+
+
+def _connection_url(url: str, tls_verify: bool) -> str:
+    """The URL as redis-py wants it: a PaaS's own certificate is accepted only where that was asked for by name."""
+    parts = urlsplit(url)
+    if parts.scheme != "rediss" or tls_verify:
+        return url
+    query = [*((k, v) for k, v in parse_qsl(parts.query) if k != "ssl_cert_reqs"), ("ssl_cert_reqs", "none")]
+    return urlunsplit(parts._replace(query=urlencode(query)))

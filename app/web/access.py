@@ -1,0 +1,55 @@
+"""Who may look and who may act: dashboard users with a password, and bearers of API tokens."""
+
+import hashlib
+import hmac
+from collections.abc import Sequence
+
+from flask import Flask, current_app, request
+from flask_login import LoginManager, UserMixin
+
+from app import passwords
+from app.web.problems import problem
+from config.environment import User
+
+
+class SignedIn(UserMixin):
+    """A user of the dashboard, for Flask-Login."""
+
+    def __init__(self, user: User) -> None:
+        self.id = user.name
+        self.name = user.name
+        self.role = user.role
+
+
+def init_app(app: Flask, users: Sequence[User]) -> None:
+    """Let these users sign in."""
+    known = {user.name: user for user in users}
+    manager = LoginManager(app)
+    manager.login_view = "dashboard.login"
+    manager.login_message = None
+    manager.session_protection = "strong"
+
+    @manager.user_loader
+    def load(name: str) -> SignedIn | None:
+        return SignedIn(known[name]) if name in known else None
+
+    app.extensions["flatwire_users"] = known
+
+
+def signed_in(name: str, password: str) -> SignedIn | None:
+    """The user of that name and password, or None."""
+    user: User | None = current_app.extensions["flatwire_users"].get(name)
+    hashed = user.secret.reveal() if user else None
+    return SignedIn(user) if passwords.fits(hashed, password) and user else None
+
+
+def require_token() -> object | None:
+    """Before each request of the API: a bearer token that we know, or 401."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    given = hashlib.sha256(token.strip().encode("utf-8", "surrogatepass")).digest()
+    tokens: Sequence[User] = current_app.extensions["flatwire_api_tokens"]
+    known = [hmac.compare_digest(given, user.secret.digest()) for user in tokens]
+    if scheme.lower() == "bearer" and any(known):
+        return None
+    detail = "send Authorization: Bearer <token>, with a token of API_TOKENS"
+    return problem(401, "Not authenticated", detail, headers={"WWW-Authenticate": "Bearer"})

@@ -1,0 +1,131 @@
+"""The ledger's rows as the outside sees them (design, section 6): decimal strings, ISO 8601 in UTC, opaque ids."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from flask import current_app, url_for
+from sqlalchemy import Row
+
+from app.ledger.readers import CommandHistory
+from app.ledger.types import decimal_text
+
+_ASKED = ("quantity", "percent", "position", "cancel_orders")
+
+
+def command_summary(row: Row[Any]) -> dict[str, Any]:
+    """A command as the answer to an alert shows it."""
+    return {
+        "id": row.id,
+        "action": row.action,
+        "broker": row.broker,
+        "account": row.account,
+        "instrument": row.instrument,
+        **{name: plain(getattr(row, name)) for name in _ASKED},
+        "status": row.status,
+        "url": command_url(row.id),
+    }
+
+
+def planned_summary(columns: Mapping[str, Any]) -> dict[str, Any]:
+    """A command that is not kept, as a dry run shows it."""
+    names = ("action", "broker", "account", "instrument", *_ASKED)
+    return {name: plain(columns.get(name)) for name in names}
+
+
+def command_url(command_id: str) -> str:
+    """Relative, unless PUBLIC_URL says where we are."""
+    path = url_for("commands.Command", command_id=command_id)
+    return f"{current_app.config['PUBLIC_URL'] or ''}{path}"
+
+
+def command_document(history: CommandHistory) -> dict[str, Any]:
+    """A command as the API shows it."""
+    row = history.command
+    holdings = row.holdings or []
+    single = holdings[0] if row.action == "close" and holdings else {}
+    names = ("id", "alert", "retry_of", "hook", "broker", "account", "instrument", "action", *_ASKED)
+    return {
+        **{name: plain(getattr(row, name)) for name in names},
+        "status": row.status,
+        "reason": row.reason,
+        "attention": row.attention,
+        "accepted_at": plain(row.accepted_at),
+        "settled_at": plain(row.settled_at),
+        "next_attempt_at": plain(row.due_at),
+        "before": single.get("before"),
+        "target": single.get("target"),
+        "after": single.get("after"),
+        "positions": [] if row.action == "close" else holdings,
+        "attempts": [attempt_document(attempt) for attempt in history.attempts],
+        "closed_positions": [closed_position_document(closed) for closed in history.closed_positions],
+    }
+
+
+def attempt_document(row: Row[Any]) -> dict[str, Any]:
+    names = (
+        "number",
+        "kind",
+        "client_id",
+        "sent_at",
+        "answered_at",
+        "outcome",
+        "request",
+        "answer",
+        "detail",
+    )
+    return {name: plain(getattr(row, name)) for name in names}
+
+
+def closed_position_document(row: Row[Any]) -> dict[str, Any]:
+    names = (
+        "account",
+        "instrument",
+        "side",
+        "quantity",
+        "average_price",
+        "close_price",
+        "profit_loss",
+        "currency",
+        "source",
+        "order_ids",
+        "raw",
+    )
+    return {name: plain(getattr(row, name)) for name in names}
+
+
+def listed_closed_position(row: Row[Any]) -> dict[str, Any]:
+    """A closed position in a list of its own: also whose it is, and when."""
+    whose = {"command": row.command, "hook": row.hook, "broker": row.broker}
+    return {**whose, "closed_at": plain(row.closed_at), **closed_position_document(row)}
+
+
+def alert_document(row: Row[Any], commands: list[str]) -> dict[str, Any]:
+    names = (
+        "id",
+        "hook",
+        "received_at",
+        "outcome",
+        "reason",
+        "errors",
+        "warnings",
+        "text",
+        "source_address",
+        "secret_label",
+        "deliveries",
+    )
+    return {**{name: plain(getattr(row, name)) for name in names}, "commands": commands}
+
+
+def event_document(row: Row[Any]) -> dict[str, Any]:
+    return {name: plain(getattr(row, name)) for name in ("at", "name", "actor", "detail")}
+
+
+def plain(value: Any) -> Any:
+    match value:
+        case Decimal():
+            return decimal_text(value)
+        case datetime():
+            return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return value

@@ -1,0 +1,54 @@
+"""gunicorn's settings for the web process: `gunicorn -c python:config.gunicorn "app.web:create_app()"`."""
+
+import os
+import socket
+import struct
+import sys
+from typing import Any
+
+from config.environment import drop_broker_secrets, load
+from config.file import ConfigurationFault, Role
+
+RECEIVE_SECONDS = 3
+
+
+def _whole(name: str, otherwise: int) -> int:
+    """A number of the environment. A faulty one is reported by on_starting(), with all the others."""
+    text = os.environ.get(name, "")
+    return int(text) if text.isdecimal() else otherwise
+
+
+# gunicorn reads plain names of this module, so the environment is read here, at import.
+bind = f"0.0.0.0:{_whole('PORT', 8000)}"
+workers = _whole("WEB_CONCURRENCY", 1)
+threads = _whole("WEB_THREADS", 16)
+worker_class = "gthread"  # idle connections freeze sync workers
+timeout = 30
+graceful_timeout = 20
+keepalive = 5
+control_socket_disable = True
+limit_request_line = 4094
+limit_request_fields = 50
+limit_request_field_size = 8190
+accesslog = None  # a hook's secret may stand in the path
+
+
+def on_starting(server: Any) -> None:
+    """Before it listens: check all settings, and start anew without the brokers' credentials if there are any.
+
+    Deleting them from `os.environ` alone would leave them in the process's memory, as /proc shows it.
+    """
+    try:
+        settings = load(Role.WEB)
+    except ConfigurationFault as exc:
+        print(f"web: {exc}", file=sys.stderr)
+        sys.exit(2)
+    environ = dict(os.environ)
+    if drop_broker_secrets(environ, settings.configuration):
+        os.execve(sys.executable, sys.orig_argv, environ)  # noqa: S606 (the same command line, a smaller environment)
+
+
+def when_ready(server: Any) -> None:
+    """A half-sent request would hold a thread for ever: give up on a silent socket."""
+    for listener in server.LISTENERS:
+        listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", RECEIVE_SECONDS, 0))

@@ -1,0 +1,119 @@
+"""Where orders are placed, worked, cancelled, rejected and filled, without the book's lock."""
+
+import uuid
+from functools import partial
+
+from .agenda import Agenda
+from .errors import UnknownOrder
+from .holdings import Holdings
+from .matching import in_parts
+from .records import Execution, FillPlan, MarketPosition, Order, OrderState, Position
+
+
+class OrderDesk:
+    """Every order and execution of the session. Not thread-safe: the book's lock guards it."""
+
+    def __init__(self, agenda: Agenda, holdings: Holdings) -> None:
+        self._agenda = agenda
+        self._holdings = holdings
+        self._orders: dict[str, Order] = {}
+        self.executions: list[Execution] = []
+
+    def orders(self) -> list[Order]:
+        return list(self._orders.values())
+
+    def order(self, order_id: str) -> Order:
+        try:
+            return self._orders[order_id]
+        except KeyError:
+            raise UnknownOrder(order_id) from None
+
+    def active(self, order_id: str) -> Order:
+        order = self.order(order_id)
+        if not order.active:
+            raise UnknownOrder(order_id)
+        return order
+
+    def working(self, owner: str | None = None, name: str | None = None) -> list[Order]:
+        return [
+            order
+            for order in self._orders.values()
+            if order.active and owner in (None, order.account) and name in (None, order.instrument)
+        ]
+
+    def place(self, held: Position, quantity: int, order_type: str, name: str, price: float = 0.0) -> Order:
+        order = Order(
+            order_id=uuid.uuid4().hex,
+            account=held.account,
+            instrument=held.instrument,
+            instrument_type=held.instrument_type,
+            order_type=order_type,
+            reduces=held.side,
+            quantity=quantity,
+            placed_at=self._agenda.now(),
+            name=name,
+            price=price,
+        )
+        self._orders[order.order_id] = order
+        return order
+
+    def close_at_market(self, held: Position, quantity: int, plan: FillPlan) -> Order:
+        """Send a market order that closes so much; it works until the plan fills or rejects it."""
+        order = self.place(held, quantity, "Market", "Exit")
+        if plan.rejected:
+            self._agenda.after(plan.delay, partial(self._reject, order))
+            return order
+        parts = in_parts(quantity, plan.parts)
+        for number, part in enumerate(parts, start=1):
+            self._agenda.after(plan.delay * number / len(parts), partial(self.fill, order, part))
+        return order
+
+    def cancel(self, orders: list[Order]) -> list[str]:
+        for order in orders:
+            order.state = OrderState.CANCELLED
+        return [order.order_id for order in orders]
+
+    def forget_working(self) -> None:
+        self._orders = {order.order_id: order for order in self._orders.values() if not order.active}
+
+    def fill(self, order: Order, quantity: int) -> None:
+        """Fill so much of an order, or what is left of the position if that is less."""
+        if not order.active:
+            return
+        held = self._holdings.held(order.account, order.instrument)
+        taken = min(quantity, held.quantity) if held.side is order.reduces else 0
+        if taken:
+            self._take(held, order, taken)
+        if order.filled == order.quantity:
+            order.state = OrderState.FILLED
+        elif taken < quantity:
+            # Nothing here turns a position round: what is no longer there is not sold again.
+            order.state = OrderState.CANCELLED
+        else:
+            order.state = OrderState.PART_FILLED
+
+    def _reject(self, order: Order) -> None:
+        if order.active:
+            order.state = OrderState.REJECTED
+
+    def _take(self, held: Position, order: Order, taken: int) -> None:
+        price = self._holdings.price(held.instrument)
+        held.quantity -= taken
+        paid = order.average_fill_price * order.filled + price * taken
+        order.filled += taken
+        order.average_fill_price = paid / order.filled
+        long = held.side is MarketPosition.LONG
+        execution = Execution(
+            execution_id=uuid.uuid4().hex,
+            order_id=order.order_id,
+            account=order.account,
+            instrument=order.instrument,
+            instrument_type=order.instrument_type,
+            name=order.name,
+            side=MarketPosition.SHORT if long else MarketPosition.LONG,
+            position=held.quantity if long else -held.quantity,
+            price=price,
+            quantity=taken,
+            at=self._agenda.now(),
+        )
+        self.executions.append(execution)

@@ -1,0 +1,20 @@
+"""How long to wait: pure arithmetic, in seconds."""
+
+import random
+
+FIRST_RETRY = 0.5
+LONGEST_RETRY = 15.0
+FIRST_READ_BACK = 0.3
+LONGEST_READ_BACK = 30.0
+
+
+def retry_delay(tries: int, asked: float | None = None, *, jitter: float | None = None) -> float:
+    """The wait after so many tries: doubling, capped, spread by half; never shorter than the venue asked."""
+    spread = random.random() if jitter is None else jitter  # noqa: S311 (not a secret)
+    doubled = min(LONGEST_RETRY, FIRST_RETRY * 2.0 ** min(max(0, tries - 1), 10))
+    return max(doubled * (0.5 + spread / 2), asked or 0.0)
+
+
+def read_back_delay(age: float) -> float:
+    """The wait until the next read-back, ever longer with the age of the attempt."""
+    return min(LONGEST_READ_BACK, max(FIRST_READ_BACK, age * 0.5))

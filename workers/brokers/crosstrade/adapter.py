@@ -1,0 +1,98 @@
+"""CrossTrade over REST: build, call, parse."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import TypeVar
+
+from app.domain.commands import ClosePosition, FlattenEverything, FlattenMatching
+from app.domain.failures import OutcomeUnknown, Refused
+from app.domain.positions import Fill, Position, Report, WorkingOrder
+from app.domain.venues import Venue
+from config.file import BrokerSettings
+from workers.brokers import http
+from workers.brokers.broker import Answered, Call, Guard
+from workers.brokers.crosstrade import wire
+
+T = TypeVar("T")
+
+
+class CrossTrade:
+    """One CrossTrade credential, over REST."""
+
+    def __init__(self, settings: BrokerSettings) -> None:
+        assert settings.token is not None, "a worker is given the credential"
+        self._settings = settings
+        self._token = settings.token
+        self._timeouts = http.Timeouts(settings.connect_timeout, settings.read_timeout, settings.deadline)
+
+    @property
+    def name(self) -> str:
+        return self._settings.name
+
+    @property
+    def venue(self) -> Venue:
+        return self._settings.venue
+
+    def positions(self) -> Call[tuple[Position, ...]]:
+        return self._call(wire.positions_request(), wire.positions_of)
+
+    def working_orders(self, account: str) -> Call[tuple[WorkingOrder, ...]]:
+        return self._call(wire.orders_request(account), wire.orders_of)
+
+    def fills(self, account: str, since: datetime) -> Call[tuple[Fill, ...]]:
+        seconds = math.ceil((datetime.now(UTC) - since).total_seconds())
+        if seconds > wire.EXECUTIONS_REACH:
+            raise Refused(f"CrossTrade shows executions of the last {wire.EXECUTIONS_REACH} s only")
+        request = wire.executions_request(account, max(1, seconds))
+        return self._call(
+            request, lambda answer: tuple(fill for fill in wire.fills_of(answer) if fill.at >= since)
+        )
+
+    def close(self, command: ClosePosition, instrument: str, quantity: Decimal | None) -> Call[Report]:
+        if quantity is None and command.side is not None:
+            # The close call has no side; the flatten call checks it where it matters, at the venue.
+            request = wire.flatten_request(command.account, instrument, command.side)
+        else:
+            request = wire.close_request(command.account, instrument, quantity)
+        return self._call(request, wire.report_of)
+
+    def flatten(self, command: FlattenMatching) -> Call[Report]:
+        request = wire.flatten_request(command.account, command.instrument, command.side)
+        return self._call(request, wire.report_of)
+
+    def flatten_everything(self, command: FlattenEverything) -> Call[Report]:
+        return self._call(wire.flatten_everything_request(), wire.report_of)
+
+    def cancel_orders(self, account: str, instrument: str) -> Call[Report]:
+        return self._call(wire.cancel_orders_request(account, instrument), wire.report_of)
+
+    def _call(self, request: http.HttpRequest, parse: Callable[[http.HttpAnswer], T]) -> Call[T]:
+        address = replace(
+            request,
+            url=self._settings.base_url + request.url,
+            headers={
+                "Authorization": f"Bearer {self._token.reveal()}",
+                "Content-Type": "application/json",
+            },
+        )
+
+        def make(guard: Guard) -> Answered[T]:
+            answer = self._without_token(http.send(address, self._timeouts, guard))
+            try:
+                return Answered(answer.for_the_record(), parse(answer))
+            except wire.Unreadable as exc:
+                reason = f"CrossTrade's answer can't be read: {exc}"
+                raise OutcomeUnknown(reason, answer=answer.for_the_record()) from exc
+
+        return Call(address.for_the_record(), make)
+
+    def _without_token(self, answer: http.HttpAnswer) -> http.HttpAnswer:
+        """A venue may echo what it was sent; the credential must not get into the ledger that way."""
+        token = self._token.reveal()
+        if token not in answer.text:
+            return answer
+        text = answer.text.replace(token, "***")
+        return replace(answer, text=text, body=http.parsed(text))

@@ -1,0 +1,205 @@
+"""One HTTP request, sent once, on a connection of its own: no retry, no redirect, no proxy, one deadline."""
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+from app.domain.failures import NotSent, OutcomeUnknown
+from workers.brokers.broker import Guard
+
+LARGEST_ANSWER = 1024 * 1024
+KEPT_ANSWER = 16 * 1024
+"""Characters of an unreadable answer that are kept as evidence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds."""
+
+    connect: float
+    read: float
+    deadline: float
+    """For the whole call, from its start to the last byte of the answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRequest:
+    """A request as a venue's wire module builds it."""
+
+    method: str
+    url: str
+    headers: dict[str, str] = field(default_factory=dict, repr=False)
+    body: dict[str, Any] | None = None
+
+    def for_the_record(self) -> dict[str, Any]:
+        return {"method": self.method, "url": self.url, "body": self.body}
+
+
+@dataclass(frozen=True, slots=True)
+class HttpAnswer:
+    """A whole answer. The body is JSON, parsed; None where it is not (the text says what it was)."""
+
+    status: int
+    headers: dict[str, str]
+    body: Any
+    text: str
+
+    def for_the_record(self) -> dict[str, Any]:
+        readable = self.body is not None
+        return {"status": self.status, "body": self.body if readable else self.text[:KEPT_ANSWER]}
+
+
+def send(request: HttpRequest, timeouts: Timeouts, guard: Guard) -> HttpAnswer:
+    """Send a request once. Raises NotSent or OutcomeUnknown; `guard` may raise what it likes before the first byte.
+
+    Whether a byte left is not read off an exception's name: the connection itself notes when it was ready to send.
+    """
+    line = _Line(time.monotonic() + timeouts.deadline, guard)
+    try:
+        with _session(line) as session, line.cut_at_deadline():
+            response = session.request(
+                request.method,
+                request.url,
+                headers={**request.headers, "Connection": "close", "Accept": "application/json"},
+                data=None if request.body is None else json.dumps(request.body).encode(),
+                timeout=(timeouts.connect, timeouts.read),
+                allow_redirects=False,
+                stream=True,
+            )
+            text = _read(response)
+    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as exc:
+        raise _failure(line, exc) from exc
+    return HttpAnswer(response.status_code, dict(response.headers), parsed(text), text)
+
+
+def _failure(line: "_Line", exc: Exception) -> NotSent | OutcomeUnknown:
+    reason = type(exc).__name__
+    if not line.open:
+        return NotSent(f"the venue could not be reached ({reason})")
+    if line.cut:
+        return OutcomeUnknown("no whole answer came within the deadline")
+    return OutcomeUnknown(f"the connection broke before the whole answer was read ({reason})")
+
+
+def _read(response: requests.Response) -> str:
+    chunks, size = [], 0
+    for chunk in response.iter_content(64 * 1024):
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > LARGEST_ANSWER:
+            raise ValueError("the answer is too large")
+    expected = response.headers.get("Content-Length", "")
+    encoded = "Content-Encoding" in response.headers
+    if expected.isdigit() and not encoded and size < int(expected):
+        raise ValueError("the answer was cut short")
+    return b"".join(chunks).decode("utf-8", "replace")
+
+
+def parsed(text: str) -> Any:
+    """The JSON of a text; None if it is none. NaN and infinities are none."""
+
+    def refuse(constant: str) -> None:
+        raise ValueError(constant)
+
+    try:
+        return json.loads(text, parse_constant=refuse, parse_float=_number)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _number(text: str) -> float:
+    value = float(text)
+    if value in (float("inf"), float("-inf")):
+        raise ValueError(text)
+    return value
+
+
+class _Line:
+    """What one call's connection tells: whether it was ever ready to send, and whether the deadline cut it."""
+
+    def __init__(self, ends_at: float, guard: Guard) -> None:
+        self.ends_at = ends_at
+        self.guard = guard
+        self.open = False
+        self.cut = False
+        self._socket: socket.socket | None = None
+
+    def ready(self, sock: socket.socket) -> None:
+        """Called when the connection stands and nothing was sent: the last moment to keep the request here."""
+        left = self.ends_at - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("connecting took the whole deadline")
+        self.guard(left)
+        self._socket = sock
+        self.open = True
+
+    @contextmanager
+    def cut_at_deadline(self) -> Iterator[None]:
+        """A read timeout is per read: a dripping answer outlives it, so the socket is shut at the deadline."""
+        timer = threading.Timer(max(0.0, self.ends_at - time.monotonic()), self._shut)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def _shut(self) -> None:
+        self.cut = True
+        if self._socket is not None:
+            with suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
+
+
+@contextmanager
+def _session(line: _Line) -> Iterator[requests.Session]:
+    with requests.Session() as session:
+        # No proxies and no .netrc from the environment: a .netrc entry would replace our Authorization header.
+        session.trust_env = False
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, _OneLine(line))
+        yield session
+
+
+class _OneLine(HTTPAdapter):
+    """Makes connections that report to a line."""
+
+    def __init__(self, line: _Line) -> None:
+        self._line = line
+        super().__init__(max_retries=0)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = _pools(self._line.ready)
+
+
+def _pools(ready: Callable[[socket.socket], None]) -> dict[str, Any]:
+    class Plain(HTTPConnection):
+        def connect(self) -> None:
+            super().connect()
+            assert self.sock is not None
+            ready(self.sock)
+
+    class Tls(HTTPSConnection):
+        def connect(self) -> None:
+            super().connect()
+            assert self.sock is not None
+            ready(self.sock)
+
+    class PlainPool(urllib3.HTTPConnectionPool):
+        ConnectionCls = Plain
+
+    class TlsPool(urllib3.HTTPSConnectionPool):
+        ConnectionCls = Tls
+
+    return {"http": PlainPool, "https": TlsPool}

@@ -1,0 +1,244 @@
+"""What positions and fills prove about a close. Pure: the reading is done elsewhere."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import date, datetime, timedelta
+from decimal import ROUND_CEILING, Decimal
+
+from app.domain.commands import (
+    ClosePosition,
+    Command,
+    FlattenEverything,
+    FlattenMatching,
+    Fraction,
+    Quantity,
+    Whole,
+)
+from app.domain.instruments import account_key, contract_of
+from app.domain.positions import ClosedPosition, Fill, Holding, Position, Report, Source, WorkingOrder
+
+NOTHING = Decimal(0)
+
+CLOCKS_MAY_DIFFER = timedelta(seconds=5)
+"""How far a venue's clock is trusted when the *absence* of fills shall prove something."""
+
+
+def matching(command: Command, positions: Iterable[Position], today: date) -> tuple[Position, ...]:
+    """The positions that the command is about, whatever they are called."""
+    if isinstance(command, FlattenEverything):
+        return tuple(positions)
+    wanted = contract_of(command.instrument, today) if command.instrument else None
+    return tuple(
+        position
+        for position in positions
+        if (command.account is None or account_key(command.account) == account_key(position.account))
+        and (wanted is None or wanted.overlaps(contract_of(position.instrument, today)))
+        and command.side in (None, position.side)
+    )
+
+
+def plan(command: Command, positions: Sequence[Position], lot: Decimal) -> tuple[Holding, ...]:
+    """Before and target of each position. A fraction becomes a quantity here, once, rounded up to the lot."""
+    return tuple(
+        Holding(
+            account=position.account,
+            instrument=position.instrument,
+            side=position.side,
+            before=position.quantity,
+            target=_target(command, position.quantity, lot),
+            average_price=position.average_price,
+            market_price=position.market_price,
+            profit_loss=position.profit_loss,
+        )
+        for position in positions
+    )
+
+
+def _target(command: Command, quantity: Decimal, lot: Decimal) -> Decimal:
+    match command:
+        case ClosePosition(size=Quantity(amount)):
+            return max(NOTHING, quantity - amount)
+        case ClosePosition(size=Fraction(part)):
+            lots = (quantity * part / lot).to_integral_value(ROUND_CEILING)
+            return max(NOTHING, quantity - lots * lot)
+        case ClosePosition(size=Whole()) | FlattenMatching() | FlattenEverything():
+            return NOTHING
+        case _:
+            raise AssertionError(command)
+
+
+def same_position(holding: Holding, position: Position, today: date) -> bool:
+    """Whether a position is of the holding's account and contract, on either side."""
+    return account_key(holding.account) == account_key(position.account) and contract_of(
+        holding.instrument, today
+    ) == contract_of(position.instrument, today)
+
+
+def left_of(holding: Holding, positions: Iterable[Position], today: date) -> Decimal:
+    """What is left of a holding. On the other side nothing is: the closing orders of our venues can't flip."""
+    return sum(
+        (p.quantity for p in positions if p.side is holding.side and same_position(holding, p, today)),
+        NOTHING,
+    )
+
+
+def with_after(
+    holdings: Sequence[Holding], positions: Sequence[Position], today: date
+) -> tuple[Holding, ...]:
+    """The holdings with what the positions show is left of each."""
+    return tuple(replace(h, after=left_of(h, positions, today)) for h in holdings)
+
+
+def reached(holding: Holding) -> bool:
+    """Whether the position is where the command wanted it."""
+    return holding.after is not None and holding.after <= holding.target
+
+
+def grew(holding: Holding) -> bool:
+    """Whether somebody else is adding to the position."""
+    return holding.after is not None and holding.after > holding.before
+
+
+def accounted_for(holding: Holding, fills: Iterable[Fill], sent_at: datetime, today: date) -> bool:
+    """Whether the fills since the attempt did all of it, though the position shows otherwise by now."""
+    since = sent_at.replace(microsecond=0)  # venues give whole seconds
+    done = sum(
+        (
+            fill.quantity
+            for fill in fills
+            if fill.reduces is holding.side and fill.at >= since and _is_fill_of(holding, fill, today)
+        ),
+        NOTHING,
+    )
+    return done >= holding.before - holding.target
+
+
+def untouched(position: Position, fills: Iterable[Fill], today: date) -> bool:
+    """Whether no fill, on either side, is of this position."""
+    return not any(
+        account_key(fill.account) == account_key(position.account)
+        and contract_of(fill.instrument, today) == contract_of(position.instrument, today)
+        for fill in fills
+    )
+
+
+def is_order_of(position: Position, order: WorkingOrder, today: date) -> bool:
+    """Whether an order works on the contract of this position."""
+    return account_key(order.account) == account_key(position.account) and contract_of(
+        order.instrument, today
+    ) == contract_of(position.instrument, today)
+
+
+def is_closed_by(command: Command, closed: ClosedPosition, today: date) -> bool:
+    """Whether what was closed is what the command is about."""
+    if isinstance(command, FlattenEverything):
+        return True
+    return (
+        (command.account is None or account_key(command.account) == account_key(closed.account))
+        and (
+            command.instrument is None
+            or contract_of(command.instrument, today).overlaps(contract_of(closed.instrument, today))
+        )
+        and command.side in (None, closed.side)
+    )
+
+
+def alike(command: Command, positions: Sequence[Position], today: date) -> tuple[Position, ...]:
+    """What is open of the same root, in the command's account: another expiry, or the other side."""
+    if isinstance(command, FlattenEverything) or command.instrument is None:
+        return ()
+    root = contract_of(command.instrument, today).root
+    return tuple(
+        position
+        for position in positions
+        if contract_of(position.instrument, today).root == root
+        and (command.account is None or account_key(command.account) == account_key(position.account))
+    )
+
+
+def _is_fill_of(holding: Holding, fill: Fill, today: date) -> bool:
+    return account_key(holding.account) == account_key(fill.account) and contract_of(
+        holding.instrument, today
+    ) == contract_of(fill.instrument, today)
+
+
+def closed_positions(
+    holdings: Sequence[Holding], report: Report | None, today: date
+) -> tuple[ClosedPosition, ...]:
+    """What was closed of each holding, with the numbers that the venue gave. Nothing for one that was not reduced."""
+    shown = report.positions if report else ()
+    order_ids = report.order_ids if report else ()
+    return tuple(
+        _closed(holding, closed, shown, order_ids, today)
+        for holding in holdings
+        if (closed := closed_quantity(holding)) > NOTHING
+    )
+
+
+def closed_quantity(holding: Holding) -> Decimal:
+    """Before less after, and never more than was asked: what went beyond the target was somebody else's doing."""
+    after = holding.before if holding.after is None else holding.after
+    return holding.before - max(after, holding.target)
+
+
+def _closed(
+    holding: Holding,
+    quantity: Decimal,
+    shown: Sequence[Position],
+    order_ids: tuple[str, ...],
+    today: date,
+) -> ClosedPosition:
+    """A mark at the time of closing: from the venue's answer, else from the read before it."""
+    mine = [p for p in shown if p.side is holding.side and same_position(holding, p, today)]
+    mark = mine[0] if mine else None
+    size = mark.quantity if mark else holding.before
+    profit_loss = mark.profit_loss if mark else holding.profit_loss
+    return ClosedPosition(
+        account=holding.account,
+        instrument=holding.instrument,
+        side=holding.side,
+        quantity=quantity,
+        average_price=mark.average_price if mark else holding.average_price,
+        close_price=mark.market_price if mark else holding.market_price,
+        # The mark's profit is of all that was open; ours is the part that was closed.
+        profit_loss=None if profit_loss is None else exact(profit_loss * quantity / size),
+        source=Source.SNAPSHOT,
+        order_ids=order_ids,
+        raw=dict(mark.raw) if mark else {},
+    )
+
+
+def closed_by_fills(fills: Sequence[Fill], since: datetime) -> tuple[ClosedPosition, ...]:
+    """What fills alone tell, where nobody saw the position before: the price is the fills' average.
+
+    The first fill of a contract since the attempt tells the side; what comes on the other side is somebody's re-entry.
+    """
+    groups: dict[tuple[str, str], list[Fill]] = {}
+    for fill in sorted(fills, key=lambda fill: fill.at):
+        if fill.at >= since.replace(microsecond=0):
+            group = groups.setdefault((fill.account, fill.instrument), [])
+            if not group or group[0].reduces is fill.reduces:
+                group.append(fill)
+    return tuple(_closed_by(group) for group in groups.values())
+
+
+def _closed_by(fills: Sequence[Fill]) -> ClosedPosition:
+    quantity = sum((fill.quantity for fill in fills), NOTHING)
+    value = sum((fill.quantity * fill.price for fill in fills), NOTHING)
+    return ClosedPosition(
+        account=fills[0].account,
+        instrument=fills[0].instrument,
+        side=fills[0].reduces,
+        quantity=quantity,
+        average_price=None,
+        close_price=exact(value / quantity),
+        profit_loss=None,
+        source=Source.FILLS,
+        order_ids=tuple(sorted({fill.order_id for fill in fills if fill.order_id})),
+    )
+
+
+def exact(value: Decimal) -> Decimal:
+    """At most eight decimals, and no trailing zeros beyond the first."""
+    rounded = value.quantize(Decimal("1e-8")).normalize()
+    return rounded if rounded.as_tuple().exponent < 0 else rounded.quantize(Decimal("0.1"))  # type: ignore[operator]

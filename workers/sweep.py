@@ -1,0 +1,63 @@
+"""The sweep: finds what is due and was not rung for, in every worker, safe in any number at once."""
+
+import os
+import threading
+import time
+from collections.abc import Callable
+
+import structlog
+
+from app import __version__
+from app.ledger import readers
+from app.ledger.connection import LedgerUnavailable
+from app.ledger.journal import Journal
+from workers.execution import Execution
+
+log = structlog.get_logger(__name__)
+
+EVERY = 1.0
+SHORTEST = 0.05
+HEARTBEAT = 5.0
+
+
+class Sweep:
+    """Looks into the ledger every second, or when the next command falls due, until it is told to stop."""
+
+    def __init__(
+        self, journal: Journal, execution: Execution, stopping: threading.Event, orphaned: Callable[[], None]
+    ) -> None:
+        self._journal = journal
+        self._execution = execution
+        self._stopping = stopping
+        self._orphaned = orphaned
+        self._parent = os.getppid()
+        self._last_beat = 0.0
+
+    def run(self) -> None:
+        while not self._stopping.is_set():
+            self._stopping.wait(self.once())
+            if os.getppid() != self._parent:
+                # The supervisor was killed: nobody would restart or stop this worker any more.
+                self._orphaned()
+
+    def once(self) -> float:
+        """One round. The seconds until the next."""
+        try:
+            self._beat()
+            self._journal.recover()
+            while not self._stopping.is_set() and self._execution.step():
+                self._beat()
+            wait = readers.seconds_to_next_due(self._journal.ledger)
+        except LedgerUnavailable as exc:
+            log.warning("ledger_unavailable", reason=str(exc))
+            return EVERY
+        except Exception:
+            # A bug in one command's step must not stop the others': its lease runs out, and the evidence decides.
+            log.exception("sweep_failed")
+            return EVERY
+        return EVERY if wait is None else min(EVERY, max(SHORTEST, wait))
+
+    def _beat(self) -> None:
+        if time.monotonic() - self._last_beat >= HEARTBEAT:
+            self._journal.beat(__version__)
+            self._last_beat = time.monotonic()
