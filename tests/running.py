@@ -1,0 +1,270 @@
+"""The product and the servers it needs as real processes, for tests that look from outside."""
+
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import requests
+from redis import Redis, RedisError
+
+from app.passwords import password_hash
+from config.embedded.doorbell import server_program
+from tests.simulators.crosstrade import CrossTradeSimulator
+
+ROOT = Path(__file__).resolve().parents[1]
+PASSWORD = "correct horse battery"
+_HASH = password_hash(PASSWORD)
+
+CONFIGURATION = """
+[brokers.nt8]
+kind = "crosstrade"
+token = "${CROSSTRADE_TOKEN}"
+base_url = "${CROSSTRADE_URL}"
+symbols = { "MES1!" = "MES 12-26" }
+connect_timeout = 1
+read_timeout = 2
+deadline = 2.5
+settle = 0.5
+verify_for = 5
+retry_for = 20
+
+[hooks.futures]
+broker = "nt8"
+accounts = ["Sim101", "Sim102"]
+default_account = "Sim101"
+secrets = { main = "${HOOK_SECRET}" }
+allow = ["close", "flatten"]
+
+[hooks.everything]
+broker = "nt8"
+accounts = "*"
+secrets = { main = "${EVERYTHING_SECRET}" }
+allow = ["close", "flatten", "flatten_everything"]
+"""
+"""Short times, so that what happens after a lost answer happens soon."""
+
+
+def eventually(holds: Callable[[], Any], within: float = 15.0, what: str = "it") -> Any:
+    """The first true value, or a failure that says what was waited for."""
+    deadline = time.monotonic() + within
+    while time.monotonic() < deadline:
+        if value := holds():
+            return value
+        time.sleep(0.05)
+    raise AssertionError(f"{what} did not happen within {within} s")
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+class RedisServer:
+    """A real Redis or Valkey server on a loopback port, to be stopped, killed, frozen and emptied."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @staticmethod
+    def available() -> bool:
+        return server_program() is not None
+
+    def start(self) -> "RedisServer":
+        program = server_program()
+        assert program, "see available()"
+        self._folder.mkdir(parents=True, exist_ok=True)
+        command = [program, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder)]
+        self._process = subprocess.Popen([*command, "--save", ""], stdout=subprocess.DEVNULL)
+        eventually(self._answers, what="Redis answers")
+        return self
+
+    def _answers(self) -> bool:
+        with suppress(RedisError):
+            return bool(self.client.ping())
+        return False
+
+    @property
+    def client(self) -> Redis:
+        return Redis(port=self.port, socket_timeout=2)
+
+    def empty(self) -> None:
+        self.client.flushall()
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def freeze(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+
+@dataclass
+class Product:
+    """Web and worker processes on one ledger, with a simulated venue."""
+
+    folder: Path
+    database_url: str
+    redis_url: str | None
+    venue: CrossTradeSimulator
+    configuration: str = CONFIGURATION
+    workers: int = 2
+    port: int = field(default_factory=free_port)
+    secret: str = field(default_factory=lambda: secrets.token_urlsafe(24))
+    everything_secret: str = field(default_factory=lambda: secrets.token_urlsafe(24))
+    api_token: str = field(default_factory=lambda: secrets.token_urlsafe(24))
+    processes: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def environ(self) -> dict[str, str]:
+        environ = {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(ROOT),
+            "PYTHONWARNINGS": "error::DeprecationWarning:app,error::DeprecationWarning:workers",
+            "DATABASE_URL": self.database_url,
+            "FLATWIRE_CONFIG_TOML": self.configuration,
+            "CROSSTRADE_TOKEN": self.venue.token or "any",
+            "CROSSTRADE_URL": self.venue.url,
+            "HOOK_SECRET": self.secret,
+            "EVERYTHING_SECRET": self.everything_secret,
+            "SECRET_KEY": "a secret key that is long enough",
+            "DASHBOARD_USERS": f"ada:operator:{_HASH}",
+            "API_TOKENS": f"operator:{self.api_token}",
+            "PORT": str(self.port),
+            "WORKERS": str(self.workers),
+            "LOG_LEVEL": "INFO",
+        }
+        return environ | ({"REDIS_URL": self.redis_url} if self.redis_url else {})
+
+    def migrate(self) -> None:
+        subprocess.run([sys.executable, "-m", "app", "migrate"], env=self.environ, cwd=ROOT, check=True)
+
+    def start_web(self) -> None:
+        command = ["-m", "gunicorn", "-c", "python:config.gunicorn", "app.web:create_app()"]
+        self.start("web", *command)
+        eventually(self._ready, what="the web process answers")
+
+    def start_workers(self) -> None:
+        before = self._alive()
+        self.start("worker", "-m", "workers")
+        eventually(lambda: self._alive() >= before + self.workers, what="the workers are alive")
+
+    def start(self, name: str, *arguments: str) -> None:
+        log = (self.folder / f"{name}.log").open("ab")
+        process = subprocess.Popen(
+            [sys.executable, *arguments], env=self.environ, cwd=ROOT, stdout=log, stderr=log, start_new_session=True
+        )
+        log.close()
+        self.processes[name] = process
+
+    def stop(self, name: str, within: float = 20.0) -> int:
+        """End a process by SIGTERM, as a platform does. Its exit code."""
+        process = self.processes.pop(name)
+        process.terminate()
+        return process.wait(within)
+
+    def stop_all(self) -> None:
+        for name in list(self.processes):
+            process = self.processes[name]
+            try:
+                self.stop(name)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+                raise
+
+    def log(self, name: str) -> str:
+        return (self.folder / f"{name}.log").read_text()
+
+    def worker_pids(self) -> list[int]:
+        """The worker processes under the supervisor."""
+        parent = self.processes["worker"].pid
+        children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+        return [int(pid) for pid in children]
+
+    def send(self, text: str, hook: str = "futures", **headers: str) -> requests.Response:
+        secret = {"futures": self.secret, "everything": self.everything_secret}[hook]
+        return requests.post(f"{self.url}/hooks/{hook}/{secret}", data=text.encode(), headers=headers, timeout=10)
+
+    def accepted(self, text: str, hook: str = "futures", **headers: str) -> str:
+        """Send an alert that makes one command. The command's id."""
+        answer = self.send(text, hook, **headers)
+        assert answer.status_code == 202, answer.text
+        (command,) = answer.json()["commands"]
+        return str(command["id"])
+
+    def api(self, path: str, **query: Any) -> Any:
+        headers = {"Authorization": f"Bearer {self.api_token}"}
+        answer = requests.get(f"{self.url}/api/v1/{path}", params=query, headers=headers, timeout=10)
+        assert answer.ok, answer.text
+        return answer.json()
+
+    def command(self, command_id: str) -> dict[str, Any]:
+        document: dict[str, Any] = self.api(f"commands/{command_id}")
+        return document
+
+    def settled(self, command_id: str, within: float = 15.0) -> dict[str, Any]:
+        """The command once its status is final."""
+
+        def look() -> dict[str, Any] | None:
+            document = self.command(command_id)
+            return document if document["settled_at"] else None
+
+        try:
+            document: dict[str, Any] = eventually(look, within, "the command settles")
+        except AssertionError as exc:
+            raise AssertionError(json.dumps(self.command(command_id), indent=1)) from exc
+        return document
+
+    def _ready(self) -> bool:
+        with suppress(requests.RequestException):
+            return requests.get(f"{self.url}/readyz", timeout=2).ok
+        return False
+
+    def _alive(self) -> int:
+        answer = requests.get(f"{self.url}/readyz", timeout=5).json()
+        return int(answer["workers"])
+
+
+@contextmanager
+def running_product(folder: Path, database_url: str, redis_url: str | None, **settings: Any) -> Iterator[Product]:
+    """The whole product, started and ready, ended with the block."""
+    with CrossTradeSimulator(token="venue-token-0123456789") as venue:
+        product = Product(folder, database_url, redis_url, venue, **settings)
+        for account, instrument, side, quantity in (
+            ("Sim101", "MES 12-26", "Long", 10),
+            ("Sim101", "MNQ 12-26", "Short", 4),
+            ("Sim102", "ES 12-26", "Long", 2),
+        ):
+            venue.book.set_position(account, instrument, side, quantity, 5779.8125, 5797.0, 5)
+        try:
+            product.migrate()
+            product.start_web()
+            product.start_workers()
+            yield product
+        finally:
+            product.stop_all()
