@@ -6,6 +6,8 @@ import struct
 import sys
 from typing import Any
 
+from app.ledger.connection import Ledger, LedgerUnavailable
+from app.ledger.schema import SchemaMismatch, check_schema
 from config.environment import drop_broker_secrets, load
 from config.file import ConfigurationFault, Role
 
@@ -40,12 +42,22 @@ def on_starting(server: Any) -> None:
     """
     try:
         settings = load(Role.WEB)
-    except ConfigurationFault as exc:
+        _check_ledger(settings.database_url)
+    except (ConfigurationFault, SchemaMismatch, LedgerUnavailable) as exc:
         print(f"web: {exc}", file=sys.stderr)
         sys.exit(2)
     environ = dict(os.environ)
     if drop_broker_secrets(environ, settings.configuration):
         os.execve(sys.executable, sys.orig_argv, environ)  # noqa: S606 (the same command line, a smaller environment)
+
+
+def _check_ledger(url: str) -> None:
+    """Each worker process checks again; here the reason is told in one line, and nothing listens in vain."""
+    ledger = Ledger(url)
+    try:
+        check_schema(ledger)
+    finally:
+        ledger.dispose()  # the worker processes are forked from this one, and must not share its connections
 
 
 def when_ready(server: Any) -> None:

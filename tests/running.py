@@ -53,6 +53,13 @@ allow = ["close", "flatten", "flatten_everything"]
 """
 """Short times, so that what happens after a lost answer happens soon."""
 
+OPEN = (
+    ("Sim101", "MES 12-26", "Long", 10),
+    ("Sim101", "MNQ 12-26", "Short", 4),
+    ("Sim102", "ES 12-26", "Long", 2),
+)
+"""The positions at the simulated venue when a test begins."""
+
 
 def eventually(holds: Callable[[], Any], within: float = 15.0, what: str = "it") -> Any:
     """The first true value, or a failure that says what was waited for."""
@@ -160,6 +167,18 @@ class Product:
         }
         return environ | ({"REDIS_URL": self.redis_url} if self.redis_url else {})
 
+    def fresh_book(self) -> None:
+        """Put the positions back that each test begins with."""
+        book = self.venue.book
+        book.clear_positions()
+        book.clear_working_orders()
+        for account, instrument, side, quantity in OPEN:
+            book.set_position(account, instrument, side, quantity, 5779.8125, 5797.0, 5)
+
+    def held(self, account: str = "Sim101", instrument: str = "MES 12-26") -> int:
+        """What the venue's book says is open, below zero for a short."""
+        return self.venue.book.quantity(account, instrument)
+
     def migrate(self) -> None:
         subprocess.run([sys.executable, "-m", "app", "migrate"], env=self.environ, cwd=ROOT, check=True)
 
@@ -176,7 +195,12 @@ class Product:
     def start(self, name: str, *arguments: str) -> None:
         log = (self.folder / f"{name}.log").open("ab")
         process = subprocess.Popen(
-            [sys.executable, *arguments], env=self.environ, cwd=ROOT, stdout=log, stderr=log, start_new_session=True
+            [sys.executable, *arguments],
+            env=self.environ,
+            cwd=ROOT,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
         log.close()
         self.processes[name] = process
@@ -208,7 +232,9 @@ class Product:
 
     def send(self, text: str, hook: str = "futures", **headers: str) -> requests.Response:
         secret = {"futures": self.secret, "everything": self.everything_secret}[hook]
-        return requests.post(f"{self.url}/hooks/{hook}/{secret}", data=text.encode(), headers=headers, timeout=10)
+        return requests.post(
+            f"{self.url}/hooks/{hook}/{secret}", data=text.encode(), headers=headers, timeout=10
+        )
 
     def accepted(self, text: str, hook: str = "futures", **headers: str) -> str:
         """Send an alert that makes one command. The command's id."""
@@ -240,6 +266,16 @@ class Product:
             raise AssertionError(json.dumps(self.command(command_id), indent=1)) from exc
         return document
 
+    def attended(self, command_id: str, within: float = 15.0) -> dict[str, Any]:
+        """The command once somebody must look at it and nothing more happens by itself."""
+
+        def look() -> dict[str, Any] | None:
+            document = self.command(command_id)
+            return document if document["attention"] and not document["next_attempt_at"] else None
+
+        document: dict[str, Any] = eventually(look, within, "the command asks for attention")
+        return document
+
     def _ready(self) -> bool:
         with suppress(requests.RequestException):
             return requests.get(f"{self.url}/readyz", timeout=2).ok
@@ -251,16 +287,13 @@ class Product:
 
 
 @contextmanager
-def running_product(folder: Path, database_url: str, redis_url: str | None, **settings: Any) -> Iterator[Product]:
+def running_product(
+    folder: Path, database_url: str, redis_url: str | None, **settings: Any
+) -> Iterator[Product]:
     """The whole product, started and ready, ended with the block."""
     with CrossTradeSimulator(token="venue-token-0123456789") as venue:
         product = Product(folder, database_url, redis_url, venue, **settings)
-        for account, instrument, side, quantity in (
-            ("Sim101", "MES 12-26", "Long", 10),
-            ("Sim101", "MNQ 12-26", "Short", 4),
-            ("Sim102", "ES 12-26", "Long", 2),
-        ):
-            venue.book.set_position(account, instrument, side, quantity, 5779.8125, 5797.0, 5)
+        product.fresh_book()
         try:
             product.migrate()
             product.start_web()

@@ -11,6 +11,9 @@ from app.ledger import tables
 from app.ledger.connection import Ledger
 from app.ledger.types import from_now, now
 
+Record = Row[Any]
+"""One row of a table, its columns as attributes."""
+
 ALIVE = 30.0
 """Seconds since its last heartbeat in which a worker counts as alive."""
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import structlog
 from flask import Blueprint, Response, current_app, request
-from sqlalchemy import Row
 from werkzeug.exceptions import ClientDisconnected
 
 from app.alerts.authentication import NotAuthenticated, authenticate, secret_in
@@ -18,6 +17,7 @@ from app.alerts.redaction import kept_text
 from app.ledger.connection import Ledger
 from app.ledger.encoding import columns_of
 from app.ledger.intake import Delivery, KeyReused, Wish, accept, refuse
+from app.ledger.readers import Record
 from app.queueing import Doorbell
 from app.strict import Fault, did_you_mean
 from app.web.presentation import command_summary, planned_summary
@@ -176,7 +176,7 @@ def _rehearsed(asked: Request) -> tuple[dict[str, Any], int]:
     }, 200
 
 
-def _ring(commands: Sequence[Row[Any]]) -> None:
+def _ring(commands: Sequence[Record]) -> None:
     doorbell: Doorbell = current_app.extensions["flatwire_doorbell"]
     doorbell.ring(row.id for row in commands if row.settled_at is None)
 

@@ -6,15 +6,14 @@ from decimal import Decimal
 from typing import Any
 
 from flask import current_app, url_for
-from sqlalchemy import Row
 
-from app.ledger.readers import CommandHistory
+from app.ledger.readers import CommandHistory, Record
 from app.ledger.types import decimal_text
 
 _ASKED = ("quantity", "percent", "position", "cancel_orders")
 
 
-def command_summary(row: Row[Any]) -> dict[str, Any]:
+def command_summary(row: Record) -> dict[str, Any]:
     """A command as the answer to an alert shows it."""
     return {
         "id": row.id,
@@ -63,7 +62,7 @@ def command_document(history: CommandHistory) -> dict[str, Any]:
     }
 
 
-def attempt_document(row: Row[Any]) -> dict[str, Any]:
+def attempt_document(row: Record) -> dict[str, Any]:
     names = (
         "number",
         "kind",
@@ -78,7 +77,7 @@ def attempt_document(row: Row[Any]) -> dict[str, Any]:
     return {name: plain(getattr(row, name)) for name in names}
 
 
-def closed_position_document(row: Row[Any]) -> dict[str, Any]:
+def closed_position_document(row: Record) -> dict[str, Any]:
     names = (
         "account",
         "instrument",
@@ -95,13 +94,13 @@ def closed_position_document(row: Row[Any]) -> dict[str, Any]:
     return {name: plain(getattr(row, name)) for name in names}
 
 
-def listed_closed_position(row: Row[Any]) -> dict[str, Any]:
+def listed_closed_position(row: Record) -> dict[str, Any]:
     """A closed position in a list of its own: also whose it is, and when."""
     whose = {"command": row.command, "hook": row.hook, "broker": row.broker}
     return {**whose, "closed_at": plain(row.closed_at), **closed_position_document(row)}
 
 
-def alert_document(row: Row[Any], commands: list[str]) -> dict[str, Any]:
+def alert_document(row: Record, commands: list[str]) -> dict[str, Any]:
     names = (
         "id",
         "hook",
@@ -118,7 +117,7 @@ def alert_document(row: Row[Any], commands: list[str]) -> dict[str, Any]:
     return {**{name: plain(getattr(row, name)) for name in names}, "commands": commands}
 
 
-def event_document(row: Row[Any]) -> dict[str, Any]:
+def event_document(row: Record) -> dict[str, Any]:
     return {name: plain(getattr(row, name)) for name in ("at", "name", "actor", "detail")}
 
 

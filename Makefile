@@ -1,0 +1,56 @@
+# Everything a developer or a newcomer runs. `make` alone lists it.
+
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.14 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes --only-binary :all:
+SOURCES := app config workers tests
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-unit lint format fresh screenshots lock clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+run: .venv/run.stamp ## Start everything on this machine, with a simulated venue (PORT=8000)
+	@$(BIN)/python -m config.embedded
+
+test: .venv/dev.stamp ## Run the whole test suite
+	@$(BIN)/python -m pytest
+
+test-unit: .venv/dev.stamp ## Run the tests that need no server
+	@$(BIN)/python -m pytest tests/unit
+
+lint: .venv/dev.stamp ## Check style and types
+	@$(BIN)/ruff check $(SOURCES)
+	@$(BIN)/ruff format --check $(SOURCES)
+	@$(BIN)/mypy
+
+format: .venv/dev.stamp ## Format the code
+	@$(BIN)/ruff check --fix --quiet $(SOURCES)
+	@$(BIN)/ruff format $(SOURCES)
+
+fresh: .venv/dev.stamp ## Do what the README says, in a clean clone and a temporary home
+	@$(BIN)/python -m tests.fresh
+
+screenshots: .venv/dev.stamp ## Make the pictures of the docs anew
+	@$(BIN)/python -m tests.screenshots
+
+lock: .venv/dev.stamp ## Pin every dependency, with hashes, for all platforms
+	@for name in requirements requirements-embedded requirements-dev; do \
+		$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+			--custom-compile-command "make lock" $$name.in --output-file $$name.txt; done
+
+clean: ## Remove what was installed and made here, the data under var/ too
+	rm -rf .venv var .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+.venv/run.stamp: requirements.txt requirements-embedded.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: install it, or name it: make PYTHON=/path/to/python3"; exit 1; }
+	@echo "setting up .venv (once)"
+	@$(PYTHON) -m venv .venv || { echo "no virtual environment could be made; on Debian and Ubuntu: apt install python3-venv"; exit 1; }
+	@$(PIP) -r requirements.txt -r requirements-embedded.txt || { echo "the packages could not be installed: this first run needs the network"; exit 1; }
+	@touch $@
+
+.venv/dev.stamp: .venv/run.stamp requirements-dev.txt
+	@$(PIP) -r requirements-dev.txt || { echo "the packages could not be installed: the first run needs the network"; exit 1; }
+	@touch $@
