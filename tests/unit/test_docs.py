@@ -1,0 +1,81 @@
+"""Documentation that can fail: what exists must be named where a reader looks for it."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from app.alerts.schemas import ALIASES, SECRET_FIELDS, CloseSchema
+from app.cli import _parser
+from app.domain.commands import Action
+from app.domain.statuses import Attention, Status
+from app.web.api import AlertQuery, CommandQuery, PlaceQuery
+from config.environment import EnvironmentSchema
+from config.schemas import NOT_YET, BrokerSchema, HookSchema
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+
+
+def missing(page: Path, names: list[str]) -> list[str]:
+    """The names that stand nowhere on the page as code."""
+    text = page.read_text()
+    return [
+        name
+        for name in names
+        if not re.search(rf"`[^`\n]*(?<![\w-]){re.escape(name)}(?![\w-])[^`\n]*`", text)
+    ]
+
+
+def environment_variables() -> list[str]:
+    return [str(field.data_key) for field in EnvironmentSchema().fields.values()]
+
+
+def commands_of_the_command_line() -> list[str]:
+    (subparsers,) = (action for action in _parser()._actions if action.dest == "command")
+    return [f"python -m app {name}" for name in subparsers.choices]
+
+
+@pytest.mark.parametrize(
+    ("page", "names"),
+    [
+        ("architecture.md", [str(status) for status in Status]),
+        ("architecture.md", [str(attention) for attention in Attention]),
+        ("alerts.md", [*CloseSchema().known_names(), *ALIASES, *SECRET_FIELDS, *Action]),
+        ("configuration.md", [*environment_variables(), "FLATWIRE_CONFIG", "FLATWIRE_CONFIG_TOML"]),
+        ("configuration.md", [*BrokerSchema().known_names(), *HookSchema().known_names()]),
+        ("configuration.md", sorted(NOT_YET["hooks"] | {"rate", "burst"})),
+        ("operating.md", commands_of_the_command_line()),
+        ("api.md", [*CommandQuery().fields, *AlertQuery().fields, *PlaceQuery().fields]),
+    ],
+)
+def test_what_exists_is_documented(page: str, names: list[str]) -> None:
+    assert names
+    assert missing(DOCS / page, names) == []
+
+
+def test_each_make_target_has_a_line_of_help() -> None:
+    text = (ROOT / "Makefile").read_text()
+    phony = re.search(r"^\.PHONY: (.*)$", text, re.MULTILINE)
+    assert phony
+
+    assert set(phony[1].split()) == set(re.findall(r"^([a-z-]+):.*## ", text, re.MULTILINE))
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    pages = [*ROOT.glob("*.md"), *DOCS.glob("*.md")]
+    broken = [
+        f"{page.name}: {link}"
+        for page in pages
+        for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text())
+        if not (page.parent / link).exists()
+    ]
+
+    assert broken == []
+
+
+def test_files_named_in_the_architecture_exist() -> None:
+    named = re.findall(r"`((?:app|workers|config|tests)/[\w/.]+)`", (DOCS / "architecture.md").read_text())
+    assert named
+
+    assert [name for name in named if not (ROOT / name).exists()] == []
