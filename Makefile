@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --requir
 SOURCES := app config workers tests
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-unit lint format fresh screenshots lock clean
+.PHONY: help run test test-unit lint format bench fresh screenshots lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -32,6 +32,9 @@ format: .venv/dev.stamp ## Format the code
 
 fresh: .venv/dev.stamp ## Do what the README says, in a clean clone and a temporary home
 	@$(BIN)/python -m tests.fresh
+
+bench: .venv/dev.stamp ## Measure how long an alert takes, on each database
+	@$(BIN)/python -m tests.bench
 
 screenshots: .venv/dev.stamp ## Make the pictures of the docs anew
 	@$(BIN)/python -m tests.screenshots

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import structlog
-from redis import Redis, RedisError
+from redis import BlockingConnectionPool, Redis, RedisError
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 from rq import Queue
@@ -68,7 +68,8 @@ class Doorbell:
                 retry=Retry(NoBackoff(), 0),
                 socket_connect_timeout=0.3,
                 socket_timeout=0.4,
-                max_connections=4,
+                max_connections=4,  # a small plan has 20 in all
+                timeout=0.2,  # for one of them to come free
             )
             self._queue = Queue(
                 QUEUE, connection=connection, serializer=JSONSerializer, job_class=DoorbellJob
@@ -103,7 +104,11 @@ def connect(url: str, *, tls_verify: bool, **settings: Any) -> Redis:
     """A connection to the server at this URL. Nothing is opened before the first command."""
     if not url.startswith("unix://"):
         settings["socket_keepalive"] = True
-    return Redis.from_url(_connection_url(url, tls_verify), health_check_interval=15, **settings)
+    # A pool that is used up makes a caller wait a moment; redis-py's own raises, and the doorbell would fall silent.
+    pool = BlockingConnectionPool.from_url(
+        _connection_url(url, tls_verify), health_check_interval=15, **settings
+    )
+    return Redis.from_pool(pool)
 
 
 def _connection_url(url: str, tls_verify: bool) -> str:

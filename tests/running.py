@@ -185,12 +185,12 @@ class Product:
     def start_web(self) -> None:
         command = ["-m", "gunicorn", "-c", "python:config.gunicorn", "app.web:create_app()"]
         self.start("web", *command)
-        eventually(self._ready, what="the web process answers")
+        eventually(self.ready, what="the web process answers")
 
     def start_workers(self) -> None:
-        before = self._alive()
+        before = self.alive()
         self.start("worker", "-m", "workers")
-        eventually(lambda: self._alive() >= before + self.workers, what="the workers are alive")
+        eventually(lambda: self.alive() >= before + self.workers, what="the workers are alive")
 
     def start(self, name: str, *arguments: str) -> None:
         log = (self.folder / f"{name}.log").open("ab")
@@ -276,12 +276,14 @@ class Product:
         document: dict[str, Any] = eventually(look, within, "the command asks for attention")
         return document
 
-    def _ready(self) -> bool:
+    def ready(self) -> bool:
+        """Whether the web process answers, and can write the ledger."""
         with suppress(requests.RequestException):
             return requests.get(f"{self.url}/readyz", timeout=2).ok
         return False
 
-    def _alive(self) -> int:
+    def alive(self) -> int:
+        """How many workers are alive, as the web process tells."""
         answer = requests.get(f"{self.url}/readyz", timeout=5).json()
         return int(answer["workers"])
 

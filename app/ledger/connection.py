@@ -1,6 +1,7 @@
 """Connections to the ledger, and the one way to open a transaction."""
 
 import re
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,7 @@ class Ledger:
     def __init__(self, url: str, *, threads: int = 4) -> None:
         self.url = normalised(url)
         self.engine = _engine(self.url, threads)
+        self._turn = threading.Lock()
 
     @property
     def sqlite(self) -> bool:
@@ -39,10 +41,26 @@ class Ledger:
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """A transaction that writes: committed at the end of the block, rolled back on an exception."""
-        with translated(), self.engine.connect() as connection:
+        with translated(), self._turn_to_write(), self.engine.connect() as connection:
             connection = connection.execution_options(flatwire_writes=True)
             with connection.begin():
                 yield connection
+
+    @contextmanager
+    def _turn_to_write(self) -> Iterator[None]:
+        """SQLite has one writer at a time, and lets those who wait for it starve each other: here they queue up.
+
+        Between processes its own busy timeout goes on to work.
+        """
+        if not self.sqlite:
+            yield
+            return
+        if not self._turn.acquire(timeout=STATEMENT_SECONDS):
+            raise LedgerUnavailable("the ledger is busy")
+        try:
+            yield
+        finally:
+            self._turn.release()
 
     def dispose(self) -> None:
         self.engine.dispose()
