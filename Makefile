@@ -16,7 +16,7 @@ run: .venv/run.stamp ## Start everything on this machine, with a simulated venue
 	@$(BIN)/python -m config.embedded
 
 test: .venv/dev.stamp ## Run the whole test suite
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-unit: .venv/dev.stamp ## Run the tests that need no server
 	@$(BIN)/python -m pytest tests/unit

@@ -237,8 +237,8 @@ class Product:
         )
 
     def accepted(self, text: str, hook: str = "futures", **headers: str) -> str:
-        """Send an alert that makes one command. The command's id."""
-        answer = self.send(text, hook, **headers)
+        """Send an alert that makes one command, though the same words came before. The command's id."""
+        answer = self.send(text, hook, **{"Idempotency-Key": secrets.token_hex(8)} | headers)
         assert answer.status_code == 202, answer.text
         (command,) = answer.json()["commands"]
         return str(command["id"])

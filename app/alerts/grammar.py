@@ -4,23 +4,19 @@ Nothing is interpreted here beyond the carrier; the schemas say what a field may
 """
 
 import json
+import re
 from collections import Counter
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
 from app.alerts.errors import UnreadableAlert, WrongAlert
+from app.alerts.schemas import FIELD_NAMES
 from app.alerts.sentences import fields_of_sentence
+from app.alerts.values import NotANumber
 from app.strict import Fault, shown
 
 _CURLY = "“”„‟‘’"
-
-
-@dataclass(frozen=True, slots=True)
-class NotANumber:
-    """What stands where a JSON text says NaN or Infinity: kept so that the field can be named."""
-
-    spelled: str
+_FIELD_AFTER_COMMA = re.compile(rf",\s*(?:{'|'.join(FIELD_NAMES)})\s*=", re.IGNORECASE)
 
 
 def fields_of(body: bytes, accounts: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -43,7 +39,7 @@ def decoded(body: bytes) -> str:
     except UnicodeDecodeError as exc:
         message = f"is not UTF-8 text (byte {exc.start})"
         raise UnreadableAlert(Fault("", message, "send the alert as plain UTF-8 text")) from exc
-    text = text.replace("\r\n", "\n").strip()
+    text = text.replace("\r\n", "\n").replace("\r", "\n").strip()
     if not text:
         hint = 'send a text like "close MES 12-26" or {"action": "close", "instrument": "MES 12-26"}'
         raise UnreadableAlert(Fault("", "is empty", hint))
@@ -100,6 +96,10 @@ def _fields_of_pairs(text: str) -> dict[str, str]:
         if not equals or not name.strip():
             message = f'"{shown(piece)}" is not a key=value pair'
             faults.append(Fault("", message, "write key=value pairs with ; or a new line between them"))
+        elif _FIELD_AFTER_COMMA.search(value):
+            # A note would swallow it, and a quantity that is not seen closes everything.
+            hint = "write the same between all pairs: ; or a new line, or only commas"
+            faults.append(Fault(shown(name.strip()), "holds another field after a comma", hint))
         else:
             found.append((name.strip(), value.strip()))
     if faults:

@@ -1,4 +1,4 @@
-"""An alert's text as it may be kept: without its secrets."""
+"""An alert's text as it may be kept, and the messages that quote it: without its secrets."""
 
 import json
 import re
@@ -9,38 +9,70 @@ from app.alerts.schemas import SECRET_FIELDS
 STARS = "***"
 
 _NAMES = "|".join(SECRET_FIELDS)
-_JSON_FIELD = re.compile(rf'("(?:{_NAMES})"\s*:\s*)("(?:[^"\\]|\\.)*"?|[^\s,}}\]]+)', re.IGNORECASE)
-_PAIR = re.compile(rf"((?:^|[;,\n])\s*(?:{_NAMES})\s*=\s*)[^;\n]*?(?=[;,\n]|$)", re.IGNORECASE)
+_QUOTES = "\"'“”„‟‘’"
+# Curly and single quotes, or none, are how texts go wrong; what stands in such a text is a secret all the same.
+_JSON_FIELD = re.compile(
+    rf"(?P<name>(?<!\w)[{_QUOTES}]?(?:{_NAMES})[{_QUOTES}]?\s*:\s*)"
+    rf"""(?P<value>"(?:[^"\\]|\\.)*"?|'(?:[^'\\]|\\.)*'?|[“”„‟‘’][^“”„‟‘’]*[“”„‟‘’]?|[^\s,}}\]{_QUOTES}]+)""",
+    re.IGNORECASE | re.DOTALL,
+)
+_PAIR = rf"((?:^|[;,\n\r])[^\S\n\r]*(?:{_NAMES})[^\S\n\r]*=)"
+_PAIRS_BY_COMMA = re.compile(_PAIR + r"[^,]*", re.IGNORECASE)
+_PAIRS_BY_LINE = re.compile(_PAIR + r"[^;\n\r]*", re.IGNORECASE)
+_BELOW_SECRET = re.compile(rf'"(?:{_NAMES})"\s*:\s*[\[{{]', re.IGNORECASE)
+_MAY_BE_ESCAPED = set('"\\/\b\f\n\r\t')
+_LEAST_PIECE = 4
+"""As many first letters of a secret, where a text was cut, are taken for a piece of it."""
 
 
 def kept_text(body: bytes, secret: str | None) -> str:
     """The text to keep: the secret fields' values, and `secret` wherever it stands, are stars."""
-    text = body.decode("utf-8", "replace").replace("\0", "�")
-    if secret:
-        text = text.replace(secret, STARS)
-    text = _PAIR.sub(rf"\g<1>{STARS}", _JSON_FIELD.sub(rf'\g<1>"{STARS}"', text))
-    return _without_escaped(text, secret)
+    text = body.decode("utf-8", "replace").removeprefix("\ufeff").replace("\0", "�")
+    starred = without(text, secret)
+    pairs = _PAIRS_BY_LINE if re.search(r"[;\n\r]", starred.strip()) else _PAIRS_BY_COMMA
+    starred = pairs.sub(rf"\g<1>{STARS}", _JSON_FIELD.sub(_starred_field, starred))
+    return _as_parsed(text, secret) if _needs_parsing(text, secret) else starred
 
 
-def _without_escaped(text: str, secret: str | None) -> str:
-    r"""JSON can spell a name or a secret in escapes (`"s\u0065cret"`): such a text is kept as parsed, starred."""
-    if "\\u" not in text:
+def without(text: str, secret: str | None) -> str:
+    """A text or a message without the secret, or the beginning of it that was left where the text was cut."""
+    if not secret:
         return text
+    text = text.replace(secret, STARS)
+    cut = "…" if text.endswith(("…", '…"')) else ""
+    head, _, tail = text.rpartition(cut) if cut else (text, "", "")
+    for length in range(min(len(secret) - 1, len(head)), _LEAST_PIECE - 1, -1):
+        if head.endswith(secret[:length]):
+            return head[:-length] + STARS + cut + tail
+    return text
+
+
+def _starred_field(match: re.Match[str]) -> str:
+    quoted = match["name"][0] in _QUOTES or match["value"][0] in _QUOTES
+    return match["name"] + (f'"{STARS}"' if quoted else STARS)
+
+
+def _needs_parsing(text: str, secret: str | None) -> bool:
+    r"""JSON can spell a name or a secret in escapes (`"s\u0065cret"`), and a secret can be a whole object."""
+    if "\\u" in text or _BELOW_SECRET.search(text):
+        return True
+    return "\\" in text and bool(secret and _MAY_BE_ESCAPED & set(secret))
+
+
+def _as_parsed(text: str, secret: str | None) -> str:
+    """The text as JSON reads it, starred; nothing of it if it is not JSON."""
     try:
-        parsed = json.loads(text.lstrip("\ufeff"))
+        return json.dumps(_starred(json.loads(text), secret), ensure_ascii=True)
     except (ValueError, RecursionError):
-        return "(withheld: not JSON, and its escapes may hide a secret)"
-    return json.dumps(_starred(parsed, secret), ensure_ascii=True)
+        return "(withheld: not JSON, and it may hide a secret)"
 
 
 def _starred(value: Any, secret: str | None) -> Any:
     if isinstance(value, dict):
         return {
-            name: STARS if name.lower() in SECRET_FIELDS else _starred(below, secret)
+            without(name, secret): STARS if name.lower() in SECRET_FIELDS else _starred(below, secret)
             for name, below in value.items()
         }
     if isinstance(value, list):
         return [_starred(item, secret) for item in value]
-    if isinstance(value, str) and secret:
-        return value.replace(secret, STARS)
-    return value
+    return without(value, secret) if isinstance(value, str) else value

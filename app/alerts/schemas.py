@@ -70,6 +70,9 @@ SCHEMAS: dict[Action, type[AlertSchema]] = {
 
 _EVERY_FIELD = ("action", *CloseSchema().known_names())
 
+FIELD_NAMES = (*_EVERY_FIELD, *ALIASES, *SECRET_FIELDS)
+"""Every name under which a text may carry a field."""
+
 
 def action_and_values(
     fields: Mapping[str, Any], *, require: tuple[str, ...], ignore: tuple[str, ...]
@@ -118,5 +121,7 @@ def _action(fields: Mapping[str, Any], spelled: Mapping[str, str], faults: list[
     if word in list(Action):
         return Action(word)
     hint = did_you_mean(word or "", SCHEMAS, otherwise=f"one of: {known}")
-    faults.append(Fault(spelled["action"], f'is not known: "{shown(str(written))}"', hint))
+    # Only one value is quoted: a list nested deep enough can't even be printed.
+    quoted = "a list or an object" if isinstance(written, dict | list) else f'"{shown(str(written))}"'
+    faults.append(Fault(spelled["action"], f"is not known: {quoted}", hint))
     return None

@@ -16,8 +16,8 @@ from app.strict import Fault, shown
 
 RESERVED = {"close", "flatten", "everything", "all", "long", "short", "in", "of"}
 
-_EXPIRY = re.compile(r"(0[1-9]|1[0-2])-\d\d")
-_SIZE = re.compile(r"\d+(\.\d+)?%?")
+_EXPIRY = re.compile(r"(0[1-9]|1[0-2])-[0-9]{2}")
+_SIZE = re.compile(r"[0-9]+(\.[0-9]+)?%?")
 _EXAMPLES = 'like "close MES 12-26", "close 4 MES 12-26 in Sim101" or "flatten Sim101"'
 
 

@@ -1,19 +1,31 @@
 """What a field of an alert may hold. A value that is there but wrong is never taken for absent."""
 
 import re
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 from marshmallow import fields
 
-from app.alerts.grammar import NotANumber
 from app.domain.positions import Side
 from app.strict import fault, shown
 
-_PLAIN_NUMBER = re.compile(r"\d{1,15}(\.\d{1,15})?")
+_PLAIN_NUMBER = re.compile(r"[0-9]{1,15}(\.[0-9]{1,28})?")
 _MOST = Decimal(10) ** 12
+_DIGITS = 28
+"""More are rounded by decimal's arithmetic, and a quantity never is."""
 _NAME_LENGTH = 64
+
+
+@dataclass(frozen=True, slots=True)
+class NotANumber:
+    """What stands where a JSON text says NaN or Infinity: kept so that the field can be named."""
+
+    spelled: str
+
+    def __str__(self) -> str:
+        return self.spelled
 
 
 class Value(fields.Field[Any]):
@@ -48,7 +60,8 @@ class Name(Value):
     """The name of an account or an instrument, as it may stand in a request's path."""
 
     def understood(self, value: Any) -> str:
-        if isinstance(value, Decimal) and value == value.to_integral_value() and abs(value) < _MOST:
+        # Compared, not computed with: arithmetic on 1e9999999 raises.
+        if isinstance(value, Decimal) and -_MOST < value < _MOST and value == value.to_integral_value():
             value = str(int(value))
         if not isinstance(value, str):
             raise fault("must be a name", "write it as text")
@@ -82,6 +95,8 @@ class Instrument(Name):
         name = super().understood(value)
         if "*" in name:
             raise fault("can't hold a *", "name one instrument; to close several, flatten their account")
+        if "," in name:
+            raise fault("can't hold a comma", "name one instrument an alert, with no comma after it")
         return name
 
 
@@ -93,8 +108,13 @@ class Number(Value):
             value = Decimal(value.strip())
         if isinstance(value, bool) or not isinstance(value, Decimal):
             raise fault(f"must be a number, not {_spelled(value)}", "write plain digits, like 4 or 0.5")
-        if not 0 < value <= _MOST:
+        if value <= 0:
             raise fault("must be above zero", "leave it out to close the whole position")
+        _, digits, exponent = value.as_tuple()
+        if value > _MOST or len(digits) > _DIGITS or int(exponent) < -_DIGITS:
+            raise fault(
+                "is too large, or has too many digits", f"at most {_MOST:f}, and {_DIGITS} digits in all"
+            )
         return plain(value)
 
 
@@ -173,9 +193,9 @@ class Moment(Value):
             raise fault("is no time of this age", hint) from None
 
     def _from_epoch(self, number: Decimal) -> datetime:
-        seconds = number / 1000 if abs(number) > 10**11 else number
-        if not 0 < seconds < 10**11:
+        if not 0 < number < 10**14:
             raise fault("is no time of this age", "seconds or milliseconds since 1970")
+        seconds = number / 1000 if number > 10**11 else number
         try:
             return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=int(seconds * 10**6))
         except OverflowError:

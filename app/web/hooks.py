@@ -6,14 +6,15 @@ from typing import Any
 
 import structlog
 from flask import Blueprint, Response, current_app, request
+from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import ClientDisconnected
 
-from app.alerts.authentication import NotAuthenticated, authenticate, secret_in
+from app.alerts.authentication import NotAuthenticated, authenticate, secret_in, without_secret
 from app.alerts.errors import AlertRefused, UnreadableAlert, WrongAlert
 from app.alerts.grammar import fields_of
 from app.alerts.hooks import Hook
 from app.alerts.mapping import Request, request_of
-from app.alerts.redaction import kept_text
+from app.alerts.redaction import kept_text, without
 from app.ledger.connection import Ledger
 from app.ledger.encoding import columns_of
 from app.ledger.intake import Delivery, KeyReused, Wish, accept, refuse
@@ -50,27 +51,44 @@ def take(name: str, secret: str | None = None) -> Response | tuple[dict[str, Any
         secret_label=label,
         source_address=request.remote_addr,
     )
+    dry_run = False
     try:
-        return _answer(hook, delivery, fields)
+        dry_run = _dry_run()
+        return _answer(hook, delivery, fields, dry_run)
     except AlertRefused as exc:
-        alert = refuse(_ledger(), delivery, str(exc), [fault.as_dict() for fault in exc.faults])
-        log.info("alert_refused", hook=hook.name, alert=alert, reason=str(exc))
+        refused = _without_secret(exc, spoken)
+        alert = None if dry_run else _kept(delivery, refused, refused.faults)
         if len(body) > LARGEST_BODY:
-            return problem(413, "The alert is too large", str(exc), errors=exc.faults, alert=alert)
-        return problem_of(exc, alert)
+            return problem(413, "The alert is too large", str(refused), errors=refused.faults, alert=alert)
+        return problem_of(refused, alert)
+    except KeyReused as exc:
+        return problem_of(exc, _kept(delivery, exc, [Fault("", str(exc))]))
 
 
-def _answer(hook: Hook, delivery: Delivery, fields: dict[str, Any] | AlertRefused) -> Any:
-    dry_run = _dry_run()
+def _kept(delivery: Delivery, exc: Exception, faults: Sequence[Fault]) -> str:
+    """The id under which an alert that is not taken is kept: whoever is authenticated can find it, and why."""
+    alert = refuse(_ledger(), delivery, str(exc), [fault.as_dict() for fault in faults])
+    log.info("alert_refused", hook=delivery.hook, alert=alert, reason=str(exc))
+    return alert
+
+
+def _without_secret(exc: AlertRefused, secret: str) -> AlertRefused:
+    """The same refusal; its messages quote the text, and a misplaced secret with it."""
+    return type(exc)(
+        *(
+            Fault(without(fault.field, secret), without(fault.message, secret), fault.hint)
+            for fault in exc.faults
+        )
+    )
+
+
+def _answer(hook: Hook, delivery: Delivery, fields: dict[str, Any] | AlertRefused, dry_run: bool) -> Any:
     if isinstance(fields, AlertRefused):
         raise fields
-    asked = request_of(fields, hook, datetime.now(UTC))
+    asked = request_of(without_secret(fields), hook, datetime.now(UTC))
     if dry_run:
         return _rehearsed(asked)
-    try:
-        taken = accept(_ledger(), _with_header_key(delivery), _wish(asked, hook))
-    except KeyReused as exc:
-        return problem_of(exc)
+    taken = accept(_ledger(), _with_header_key(delivery), _wish(asked, hook))
     summaries = [command_summary(row) for row in taken.commands]
     if taken.duplicate:
         return {"status": "duplicate", "alert": taken.alert, "commands": summaries}, 200
@@ -127,18 +145,26 @@ def _body() -> bytes | None:
     """
     request.max_content_length = None
     try:
-        return request.stream.read(LARGEST_BODY + 1)
-    except (ClientDisconnected, OSError, ValueError):
+        body = request.stream.read(LARGEST_BODY + 1)
+    except (ClientDisconnected, ParseException, OSError, ValueError):
         return None
+    # A sender that hangs up looks like the end of the body, and half a text may ask for more than all of it.
+    promised = min(request.content_length or 0, LARGEST_BODY + 1)
+    return body if len(body) >= promised else None
 
 
 def _dry_run() -> bool:
     """`?dry_run=1`. A misspelt one must not close for real."""
-    for name in request.args:
+    try:
+        query = request.args
+    except UnicodeDecodeError as exc:  # raw bytes behind the question mark, where Werkzeug expects ASCII
+        raise WrongAlert(Fault("", "the address is not UTF-8 text", "end it after the hook's name")) from exc
+    for name in query:
         if name != "dry_run" and (hint := did_you_mean(name, ["dry_run"])):
             raise WrongAlert(Fault(name, "is not known in the address", hint))
-    said = request.args.get("dry_run", "0").lower()
-    if said not in ("0", "1", "true", "false"):
+    values = {value.lower() for value in query.getlist("dry_run")} or {"0"}
+    said = values.pop()
+    if values or said not in ("0", "1", "true", "false"):
         raise WrongAlert(
             Fault("dry_run", "must be 1 or 0 in the address", "?dry_run=1 shows and sends nothing")
         )

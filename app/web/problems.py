@@ -53,7 +53,8 @@ def problem_of(exc: Exception, alert: str | None = None) -> Response:
             return problem(status, title, str(exc), errors=exc.faults, alert=alert)
         case KeyReused():
             hint = "send a new key with each new alert"
-            return problem(status, title, str(exc), errors=[Fault("", str(exc), hint)], alert=exc.alert)
+            detail = f"{exc}: by alert {exc.alert}"
+            return problem(status, title, detail, errors=[Fault("", str(exc), hint)], alert=alert)
         case NotAuthenticated():
             detail = "check the hook's name in the address, and the secret in the path, the bearer header or the text"
             return problem(status, title, detail, headers={"WWW-Authenticate": "Bearer"})

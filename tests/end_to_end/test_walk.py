@@ -63,7 +63,7 @@ def test_everything_is_closed_only_by_its_own_command(venue_day: Product) -> Non
 
 def test_the_same_alert_twice_is_carried_out_once(venue_day: Product) -> None:
     text = f'{{"action": "close", "instrument": "MES 12-26", "quantity": 2, "id": "{uuid.uuid4()}"}}'
-    first = venue_day.accepted(text)
+    first = venue_day.send(text).json()["commands"][0]["id"]
     venue_day.settled(first)
     again = venue_day.send(text)
 

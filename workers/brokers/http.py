@@ -77,6 +77,9 @@ def send(request: HttpRequest, timeouts: Timeouts, guard: Guard) -> HttpAnswer:
                 stream=True,
             )
             text = _read(response)
+            if line.cut:
+                # Our own cut looks like an end: without a length, or in the head, what was read seems whole.
+                raise TimeoutError("the deadline cut the answer")
     except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as exc:
         raise _failure(line, exc) from exc
     return HttpAnswer(response.status_code, dict(response.headers), parsed(text), text)
@@ -141,6 +144,8 @@ class _Line:
             raise TimeoutError("connecting took the whole deadline")
         self.guard(left)
         self._socket = sock
+        if self.cut:  # while the guard was asked: there was no socket to shut, and there is no other timer
+            raise TimeoutError("the guard took the whole deadline")
         self.open = True
 
     @contextmanager
@@ -161,9 +166,16 @@ class _Line:
                 self._socket.shutdown(socket.SHUT_RDWR)
 
 
+class _NoRedirects(requests.Session):
+    """`requests` reads the body of a redirect to its end, however long, even where none is followed."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        return None
+
+
 @contextmanager
 def _session(line: _Line) -> Iterator[requests.Session]:
-    with requests.Session() as session:
+    with _NoRedirects() as session:
         # No proxies and no .netrc from the environment: a .netrc entry would replace our Authorization header.
         session.trust_env = False
         for scheme in ("http://", "https://"):

@@ -27,6 +27,9 @@ _RESTING = {
     "stoplimit",
     "mit",
 }  # NinjaTrader's OrderType; anything else may be a close
+_LARGEST = Decimal(10) ** 15  # no quantity, price or profit is larger; what the ledger's columns take
+_FIRST_MOMENT, _LAST_MOMENT = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
+_LONGEST_WAIT = 86_400.0  # seconds
 
 
 class Unreadable(Exception):
@@ -103,7 +106,7 @@ def segment(name: str) -> str:
 
 def contracts(quantity: Decimal) -> int:
     """A quantity as the whole number that the venue takes; raises ValueError rather than round."""
-    if quantity <= 0 or quantity != quantity.to_integral_value():
+    if not quantity.is_finite() or quantity <= 0 or quantity != quantity.to_integral_value():
         raise ValueError(f"not a number of contracts: {quantity}")
     return int(quantity)
 
@@ -175,10 +178,10 @@ def fills_of(answer: HttpAnswer) -> tuple[Fill, ...]:
     fills = []
     for item in _items(answer, "executions"):
         filled = _side(_text(item, "marketPosition"))
-        at = _moment(_decimal(item, "epoch", needed=True) or Decimal(0))
-        quantity, price = _decimal(item, "quantity", needed=True), _decimal(item, "price", needed=True)
-        if filled is None or quantity is None or price is None:
-            raise OutcomeUnknown("CrossTrade's executions can't be read", answer=answer.for_the_record())
+        at = _moment(_number(item, "epoch"))
+        quantity, price = _number(item, "quantity"), _number(item, "price")
+        if filled is None or quantity <= 0:
+            raise Unreadable("an execution of nothing")
         reduces = Side.LONG if filled is Side.SHORT else Side.SHORT
         account, instrument = _text(item, "account"), _text(item, "instrument")
         fills.append(Fill(account, instrument, reduces, quantity, price, at, str(item.get("orderId", ""))))
@@ -190,19 +193,19 @@ def position_of(item: Any) -> Position | None:
     if not isinstance(item, dict):
         raise Unreadable("a position is not an object")
     side = _side(_text(item, "marketPosition"))
-    quantity = _decimal(item, "quantity", needed=True)
+    quantity = _number(item, "quantity")
+    if quantity < 0 or (side is None and quantity):
+        raise Unreadable(f"a quantity of {quantity} does not fit its side")
     if side is None or not quantity:
         return None
-    if quantity < 0:
-        raise Unreadable("a quantity below zero")
     return Position(
         account=_text(item, "account"),
         instrument=_text(item, "instrument"),
         side=side,
         quantity=quantity,
-        average_price=_decimal(item, "averagePrice"),
-        market_price=_decimal(item, "marketPrice"),
-        profit_loss=_decimal(item, "unrealizedProfitLoss"),
+        average_price=_optional_number(item, "averagePrice"),
+        market_price=_optional_number(item, "marketPrice"),
+        profit_loss=_optional_number(item, "unrealizedProfitLoss"),
         raw=item,
     )
 
@@ -232,6 +235,8 @@ def _items(answer: HttpAnswer, name: str) -> list[Any]:
 def _moment(epoch: Decimal) -> datetime:
     """The vendor's sample has milliseconds, older pages have seconds. Its `time` is the trader's local clock."""
     seconds = epoch / 1000 if epoch > 10**11 else epoch
+    if not _FIRST_MOMENT.timestamp() < seconds < _LAST_MOMENT.timestamp():
+        raise Unreadable(f"no moment of our time: {epoch}")
     return datetime.fromtimestamp(0, UTC) + timedelta(seconds=float(seconds))
 
 
@@ -261,15 +266,17 @@ def _text(item: Mapping[str, Any], name: str) -> str:
     return value
 
 
-def _decimal(item: Mapping[str, Any], name: str, *, needed: bool = False) -> Decimal | None:
+def _optional_number(item: Mapping[str, Any], name: str) -> Decimal | None:
+    return None if item.get(name) is None else _number(item, name)
+
+
+def _number(item: Mapping[str, Any], name: str) -> Decimal:
     value = item.get(name)
-    if value is None and not needed:
-        return None
     try:
-        if isinstance(value, bool):
+        if value is None or isinstance(value, bool):
             raise InvalidOperation
         number = Decimal(str(value))
-        if not number.is_finite():
+        if not number.is_finite() or abs(number) >= _LARGEST:
             raise InvalidOperation
     except InvalidOperation as exc:
         raise Unreadable(f"{name} is not a number") from exc
@@ -277,7 +284,8 @@ def _decimal(item: Mapping[str, Any], name: str, *, needed: bool = False) -> Dec
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """The seconds of a Retry-After header. Its other form, a date, is left to our own backoff."""
     for name, value in headers.items():
-        if name.lower() == "retry-after" and value.strip().isdigit():
-            return float(value)
+        if name.lower() == "retry-after" and value.strip().isdecimal() and value.isascii():
+            return min(float(value), _LONGEST_WAIT)
     return None
