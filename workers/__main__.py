@@ -14,8 +14,9 @@ from types import FrameType
 
 import structlog
 
+from app.ledger.claims import Claims
 from app.ledger.connection import Ledger, LedgerUnavailable
-from app.ledger.journal import Journal
+from app.ledger.heartbeats import Heartbeat
 from app.ledger.schema import SchemaMismatch, check_schema
 from config.environment import load
 from config.file import ConfigurationFault, Role
@@ -82,10 +83,9 @@ class Supervisor:
         self._give_back(place.name)
 
     def _give_back(self, name: str) -> None:
-        journal = Journal(self._ledger, name)
         try:
-            taken_back = journal.recover(owner=name)
-            journal.leave()
+            taken_back = Claims(self._ledger, name).recover(owner=name)
+            Heartbeat(self._ledger, name).leave()
         except LedgerUnavailable as exc:
             log.warning("ledger_unavailable", reason=str(exc), then="the leases run out by themselves")
         else:

@@ -16,7 +16,9 @@ from app.domain.failures import REPORTED, BrokerError, NotSent, OutcomeUnknown, 
 from app.domain.instruments import contract_of
 from app.domain.positions import Holding, Position, Report
 from app.domain.statuses import Attention, Status
-from app.ledger.journal import Answer, Claim, Journal, LeaseLost, PastAttempt, Step
+from app.ledger.claims import Claim, Claims, LeaseLost, PastAttempt
+from app.ledger.connection import Ledger
+from app.ledger.journal import Answer, Journal, Step
 from config.file import BrokerSettings
 from workers import evidence
 from workers.backoff import retry_delay
@@ -31,21 +33,23 @@ UNPROTECTED = (Status.REJECTED, Status.GAVE_UP, Status.IN_DOUBT)
 
 
 class Execution:
-    """Carries claims on, one step each, with the brokers of this process."""
+    """Carries claims on, one step each, with the brokers of this process; `worker` is its name."""
 
     def __init__(
         self,
-        journal: Journal,
+        ledger: Ledger,
+        worker: str,
         brokers: Mapping[str, tuple[Broker, BrokerSettings]],
         today: Callable[[], date],
     ) -> None:
-        self._journal = journal
+        self._claims = Claims(ledger, worker)
+        self._journal = Journal(ledger)
         self._brokers = brokers
         self._today = today
 
     def step(self) -> bool:
         """Take the most urgent due command and carry it on. False if there was none."""
-        claim = self._journal.claim(list(self._brokers))
+        claim = self._claims.take(list(self._brokers))
         if claim is None:
             return False
         with structlog.contextvars.bound_contextvars(command=claim.id, broker=claim.command.broker):
@@ -54,7 +58,7 @@ class Execution:
             except LeaseLost:
                 # Somebody else goes on with it. Whatever was in flight here is theirs to find out.
                 log.warning("lease_lost", fence=claim.fence)
-                self._journal.release(claim)
+                self._claims.release(claim)
         return True
 
     def _carry_on(self, claim: Claim) -> None:
@@ -152,9 +156,8 @@ class Execution:
             step = Step(Status.REJECTED, exc.detail, attention=Attention.REJECTED)
             self._move(claim, step, _failed(attempt, exc))
             return False
-        except (
-            BrokerError
-        ) as exc:  # cancelling twice does no harm, so a lost answer is only a reason to repeat it
+        except BrokerError as exc:
+            # Cancelling twice does no harm, so a lost answer is only a reason to repeat it.
             self._move(claim, self._again(claim, exc), _failed(attempt, exc))
             return False
         answer = Answer(attempt.number, REPORTED, answered.answer, report=answered.result)

@@ -8,7 +8,7 @@ from typing import TypeVar
 from app.domain.failures import REPORTED, BrokerError, NotSent
 from app.domain.instruments import account_key
 from app.domain.positions import Fill, Position, WorkingOrder
-from app.ledger.journal import Claim, Read
+from app.ledger.claims import Claim, Read
 from workers.brokers.broker import Broker, Call, Guard
 
 T = TypeVar("T")

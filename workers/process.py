@@ -10,7 +10,7 @@ from types import FrameType
 import structlog
 
 from app.ledger.connection import Ledger
-from app.ledger.journal import Journal
+from app.ledger.heartbeats import Heartbeat
 from app.ledger.schema import check_schema
 from config.environment import Settings, load
 from config.file import BrokerSettings, Role
@@ -34,10 +34,9 @@ def run(name: str, settings: Settings) -> None:
     _stop_on_signals(stopping)
     ledger = Ledger(settings.database_url)
     check_schema(ledger)
-    journal = Journal(ledger, name)
-    execution = Execution(journal, brokers_of(settings), today=lambda: datetime.now(UTC).date())
+    execution = Execution(ledger, name, brokers_of(settings), today=lambda: datetime.now(UTC).date())
     jobs.bind(execution.step)
-    sweep = Sweep(journal, execution, stopping, orphaned=_stop_this_process)
+    sweep = Sweep(ledger, name, execution, stopping, orphaned=_stop_this_process)
     thread = threading.Thread(target=sweep.run, name="sweep", daemon=True)
     thread.start()
     log.info("worker_started", worker=name, brokers=list(settings.configuration.brokers))
@@ -47,7 +46,7 @@ def run(name: str, settings: Settings) -> None:
         listen(settings.redis_url, settings.redis_tls_verify, name, stopping)
     stopping.set()
     thread.join(LAST_STEP)
-    journal.leave()
+    Heartbeat(ledger, name).leave()
     log.info("worker_stopped", worker=name)
 
 

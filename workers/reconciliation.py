@@ -11,7 +11,8 @@ from app.domain.commands import ClosePosition, Command, FlattenEverything, Quant
 from app.domain.failures import BrokerError
 from app.domain.positions import Fill, Holding, Position
 from app.domain.statuses import Attention, Status
-from app.ledger.journal import Claim, PastAttempt, Step
+from app.ledger.claims import Claim, PastAttempt
+from app.ledger.journal import Step
 from config.file import BrokerSettings
 from workers import evidence
 from workers.backoff import read_back_delay, retry_delay

@@ -9,8 +9,9 @@ import structlog
 
 from app import __version__
 from app.ledger import readers
-from app.ledger.connection import LedgerUnavailable
-from app.ledger.journal import Journal
+from app.ledger.claims import Claims
+from app.ledger.connection import Ledger, LedgerUnavailable
+from app.ledger.heartbeats import Heartbeat
 from workers.execution import Execution
 
 log = structlog.get_logger(__name__)
@@ -24,9 +25,16 @@ class Sweep:
     """Looks into the ledger every second, or when the next command falls due, until it is told to stop."""
 
     def __init__(
-        self, journal: Journal, execution: Execution, stopping: threading.Event, orphaned: Callable[[], None]
+        self,
+        ledger: Ledger,
+        worker: str,
+        execution: Execution,
+        stopping: threading.Event,
+        orphaned: Callable[[], None],
     ) -> None:
-        self._journal = journal
+        self._ledger = ledger
+        self._claims = Claims(ledger, worker)
+        self._heartbeat = Heartbeat(ledger, worker)
         self._execution = execution
         self._stopping = stopping
         self._orphaned = orphaned
@@ -44,10 +52,10 @@ class Sweep:
         """One round. The seconds until the next."""
         try:
             self._beat()
-            self._journal.recover()
+            self._claims.recover()
             while not self._stopping.is_set() and self._execution.step():
                 self._beat()
-            wait = readers.seconds_to_next_due(self._journal.ledger)
+            wait = readers.seconds_to_next_due(self._ledger)
         except LedgerUnavailable as exc:
             log.warning("ledger_unavailable", reason=str(exc))
             return EVERY
@@ -59,5 +67,5 @@ class Sweep:
 
     def _beat(self) -> None:
         if time.monotonic() - self._last_beat >= HEARTBEAT:
-            self._journal.beat(__version__)
+            self._heartbeat.beat(__version__)
             self._last_beat = time.monotonic()

@@ -1,87 +1,27 @@
-"""What workers write: claims, attempts, and what became of them. Every write is fenced."""
+"""What workers write of the commands they carry out: attempts, answers, and what became of them.
+
+Every write is fenced: it counts only under the newest claim.
+"""
 
 import time
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, case, func, insert, or_, select, text, update
+from sqlalchemy import Connection, and_, func, insert, or_, select, update
 
-from app.domain.commands import Command
 from app.domain.positions import ClosedPosition, Holding, Report
 from app.domain.statuses import Attention, Status, check_transition
 from app.ledger import tables
+from app.ledger.claims import LEASE_SECONDS, Claim, LeaseLost, PastAttempt
 from app.ledger.connection import Ledger
-from app.ledger.encoding import command_of, holding_json, holdings_of, report_json, report_of
+from app.ledger.encoding import holding_json, report_json
 from app.ledger.events import record
-from app.ledger.lanes import may_go
 from app.ledger.types import from_now, now
-
-LEASE_SECONDS = 30.0
-_CLAIM_LOCK = 0x636C61696D  # "claim": any fixed number that is ours
 
 _commands = tables.commands
 _attempts = tables.attempts
-
-
-class LeaseLost(Exception):
-    """Raised when a write comes from a worker whose claim is no longer the newest, or when time ran out."""
-
-
-@dataclass(slots=True)
-class Claim:
-    """One worker's right to carry out one command, until the lease runs out."""
-
-    id: str
-    command: Command
-    status: Status
-    fence: int
-    owner: str
-    held_until: float
-    """By this process's monotonic clock, read before the lease was written: never later than the ledger's."""
-    holdings: tuple[Holding, ...] | None
-    fixed: bool
-    """An attempt may have left: before and target stay as they are."""
-    attention: Attention | None
-    since_first_attempt: float | None
-    """Seconds, by the database's clock; None: no attempt yet."""
-    closes: tuple["PastAttempt", ...] = ()
-    """The attempts that close, oldest first."""
-    tries: int = 0
-    """Calls made so far, of any kind."""
-    cancelled_orders: bool = False
-    """A cancel of working orders was reported already."""
-    reads: list["Read"] = field(default_factory=list)
-    """Made under this claim and not written yet."""
-
-    def holds(self, seconds: float) -> bool:
-        """Whether the lease lasts that much longer."""
-        return time.monotonic() + seconds < self.held_until
-
-
-@dataclass(frozen=True, slots=True)
-class PastAttempt:
-    """An earlier attempt, as the evidence needs it."""
-
-    number: int
-    sent_at: datetime
-    age: float
-    """Seconds since it was sent, by the database's clock."""
-    outcome: str | None
-    report: Report | None
-
-
-@dataclass(frozen=True, slots=True)
-class Read:
-    """A call that only reads."""
-
-    request: dict[str, Any]
-    outcome: str
-    seconds: float
-    """How long it took."""
-    answer: Any = None
-    detail: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,32 +52,10 @@ class Step:
 
 
 class Journal:
-    """The worker's pen. One instance a process; `owner` is the worker's name."""
+    """The worker's pen."""
 
-    def __init__(self, ledger: Ledger, owner: str) -> None:
-        self.ledger = ledger
-        self.owner = owner
-
-    def claim(self, brokers: Collection[str]) -> Claim | None:
-        """Take the most urgent due command of these brokers whose turn it is, or None."""
-        started = time.monotonic()
-        with self.ledger.writing() as connection:
-            self._one_at_a_time(connection)
-            self._expire(connection)
-            due = and_(
-                _commands.c.broker.in_(brokers),
-                _commands.c.due_at <= now(),
-                or_(_commands.c.lease_until.is_(None), _commands.c.lease_until <= now()),
-                or_(
-                    and_(_commands.c.status == Status.QUEUED, may_go()),
-                    _commands.c.status.in_((Status.WORKING, Status.IN_DOUBT)),
-                ),
-            )
-            # Closes before read-backs; then flatten, whole, partial; then age.
-            read_back = case((_commands.c.status == Status.QUEUED, 0), else_=1)
-            order = (read_back, _commands.c.urgency, _commands.c.seq)
-            row = connection.execute(select(_commands).where(due).order_by(*order).limit(1)).first()
-            return self._take(connection, row, started) if row else None
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
 
     def begin(
         self,
@@ -152,7 +70,7 @@ class Journal:
     ) -> PastAttempt:
         """Commit an attempt that is about to leave, with before and target. Raises LeaseLost."""
         started = time.monotonic()
-        with self.ledger.writing() as connection:
+        with self._ledger.writing() as connection:
             in_time = or_(
                 and_(_commands.c.first_attempt_at.is_(None), _commands.c.expires_at > now()),
                 _commands.c.gives_up_at > now(),
@@ -184,7 +102,7 @@ class Journal:
             )
             sent_at: datetime = connection.execute(attempt).scalar_one()
             self._status_event(connection, claim, Status.SENDING, None)
-            record(connection, claim.id, "sending", self.owner, {"attempt": number, "kind": kind})
+            record(connection, claim.id, "sending", claim.owner, {"attempt": number, "kind": kind})
         claim.held_until = started + LEASE_SECONDS
         claim.status = Status.SENDING
         claim.holdings = holdings
@@ -197,7 +115,7 @@ class Journal:
         """
         started = time.monotonic()
         try:
-            with self.ledger.writing() as connection:
+            with self._ledger.writing() as connection:
                 self._move(connection, claim, step, answer, keep)
         except LeaseLost:
             if answer:
@@ -209,99 +127,6 @@ class Journal:
         claim.attention = step.attention
         claim.holdings = claim.holdings if step.holdings is None else step.holdings
         claim.fixed = claim.fixed if step.fixed is None else step.fixed
-
-    def release(self, claim: Claim, due_in: float = 0) -> None:
-        """Give a claim back unchanged. Somebody else may have it already: that is fine."""
-        mine = and_(_commands.c.id == claim.id, _commands.c.fence == claim.fence)
-        with self.ledger.writing() as connection:
-            connection.execute(
-                update(_commands)
-                .where(mine, _commands.c.status != Status.SENDING)
-                .values(lease_owner=None, lease_until=None, due_at=from_now(due_in))
-            )
-
-    def recover(self, owner: str | None = None) -> list[str]:
-        """Take back what a dead worker held: of `owner`, or whatever lease ran out. The ids that can go on.
-
-        Its request may still act, so a close that was in flight is in doubt until its settle window has passed.
-        """
-        gone = _commands.c.lease_until <= now() if owner is None else _commands.c.lease_owner == owner
-        with self.ledger.writing() as connection:
-            rows = connection.execute(
-                select(_commands).where(_commands.c.lease_owner.is_not(None), gone).with_for_update()
-            ).all()
-            for row in rows:
-                self._take_back(connection, row)
-            return [row.id for row in rows]
-
-    def beat(self, version: str) -> None:
-        """Say that this worker is alive."""
-        workers = tables.workers
-        with self.ledger.writing() as connection:
-            known = connection.execute(
-                update(workers).where(workers.c.name == self.owner).values(seen_at=now())
-            )
-            if not known.rowcount:
-                row = {"name": self.owner, "version": version, "started_at": now(), "seen_at": now()}
-                connection.execute(insert(workers).values(row))
-            connection.execute(workers.delete().where(workers.c.seen_at < from_now(-3600)))
-
-    def leave(self) -> None:
-        """Say that this worker has ended."""
-        with self.ledger.writing() as connection:
-            connection.execute(tables.workers.delete().where(tables.workers.c.name == self.owner))
-
-    def _one_at_a_time(self, connection: Connection) -> None:
-        """Claims are made one after the other: the turn of a lane can't be told by two at once."""
-        if not self.ledger.sqlite:  # SQLite's writers are alone already
-            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _CLAIM_LOCK})
-
-    def _expire(self, connection: Connection) -> None:
-        """Settle what was never tried and is no longer wanted."""
-        untried = and_(_commands.c.first_attempt_at.is_(None), _commands.c.expires_at <= now())
-        unsent = and_(_commands.c.gives_up_at <= now(), ~_commands.c.fixed)
-        free = or_(_commands.c.lease_until.is_(None), _commands.c.lease_until <= now())
-        queued = and_(_commands.c.status == Status.QUEUED, free)
-        for condition, status, attention, reason in (
-            (untried, Status.EXPIRED, Attention.EXPIRED, "too old before its first attempt"),
-            (unsent, Status.GAVE_UP, Attention.GAVE_UP, "no attempt left this machine before time ran out"),
-        ):
-            rows = connection.execute(
-                update(_commands)
-                .where(queued, condition)
-                .values(status=status, attention=attention, reason=reason, settled_at=now(), due_at=None)
-                .returning(_commands.c.id)
-            )
-            for row in rows.all():
-                detail = {"from": Status.QUEUED, "to": status, "reason": reason}
-                record(connection, row.id, "status", self.owner, detail)
-
-    def _take(self, connection: Connection, row: Row[Any], started: float) -> Claim:
-        connection.execute(
-            update(_commands)
-            .where(_commands.c.id == row.id)
-            .values(fence=row.fence + 1, lease_owner=self.owner, lease_until=from_now(LEASE_SECONDS))
-        )
-        moment: datetime = connection.execute(select(now())).scalar_one()
-        attempts = connection.execute(
-            select(_attempts).where(_attempts.c.command == row.id).order_by(_attempts.c.number)
-        ).all()
-        first = row.first_attempt_at
-        return Claim(
-            id=row.id,
-            command=command_of(row),
-            status=Status(row.status),
-            fence=row.fence + 1,
-            owner=self.owner,
-            held_until=started + LEASE_SECONDS,
-            holdings=holdings_of(row.holdings),
-            fixed=row.fixed,
-            attention=Attention(row.attention) if row.attention else None,
-            since_first_attempt=(moment - first).total_seconds() if first else None,
-            closes=tuple(_past(attempt, moment) for attempt in attempts if attempt.kind == "close"),
-            tries=len(attempts),
-            cancelled_orders=any(a.kind == "cancel" and a.outcome == "reported" for a in attempts),
-        )
 
     def _move(
         self, connection: Connection, claim: Claim, step: Step, answer: Answer | None, keep: bool
@@ -357,7 +182,7 @@ class Journal:
             )
         )
         detail = {"attempt": answer.number, "outcome": answer.outcome}
-        record(connection, claim.id, "answered", self.owner, detail)
+        record(connection, claim.id, "answered", claim.owner, detail)
 
     def _write_reads(self, connection: Connection, claim: Claim) -> None:
         for read in claim.reads:
@@ -409,7 +234,7 @@ class Journal:
             detail["reason"] = step.reason
         if attention != claim.attention:
             detail["attention"] = attention
-        record(connection, claim.id, "status", self.owner, detail)
+        record(connection, claim.id, "status", claim.owner, detail)
 
     def _next_number(self, connection: Connection, command: str) -> int:
         highest = select(func.max(_attempts.c.number)).where(_attempts.c.command == command)
@@ -417,31 +242,6 @@ class Journal:
 
     def _keep_late(self, claim: Claim, answer: Answer) -> None:
         """An answer that came after the lease was lost changes nothing, but it is evidence."""
-        with self.ledger.writing() as connection:
+        with self._ledger.writing() as connection:
             detail = {"attempt": answer.number, "outcome": answer.outcome, "answer": answer.answer}
-            record(connection, claim.id, "answered_late", self.owner, detail)
-
-    def _take_back(self, connection: Connection, row: Row[Any]) -> None:
-        values: dict[str, Any] = {"lease_owner": None, "lease_until": None, "fence": row.fence + 1}
-        detail: dict[str, Any] = {"worker": row.lease_owner}
-        if row.status == Status.SENDING:
-            in_flight = and_(_attempts.c.command == row.id, _attempts.c.outcome.is_(None))
-            attempt = connection.execute(select(_attempts).where(in_flight)).one()
-            connection.execute(
-                update(_attempts)
-                .where(_attempts.c.seq == attempt.seq)
-                .values(outcome="outcome_unknown", detail="the worker ended before an answer came")
-            )
-            # Cancelling orders twice does no harm; closing twice might.
-            repeatable = attempt.kind == "cancel"
-            status = Status.QUEUED if repeatable else Status.IN_DOUBT
-            values |= {"status": status, "due_at": attempt.settles_at, "reason": "the worker ended mid-call"}
-            values |= {} if repeatable else {"fixed": True}
-            detail |= {"from": row.status, "to": status}
-        connection.execute(update(_commands).where(_commands.c.id == row.id).values(**values))
-        record(connection, row.id, "taken_back", self.owner, detail)
-
-
-def _past(row: Row[Any], moment: datetime) -> PastAttempt:
-    report = None if row.report is None else report_of(row.report)
-    return PastAttempt(row.number, row.sent_at, (moment - row.sent_at).total_seconds(), row.outcome, report)
+            record(connection, claim.id, "answered_late", claim.owner, detail)

@@ -1,0 +1,214 @@
+"""Who may carry out a command: claims under a lease with a fence, and taking back what a dead worker held."""
+
+import time
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, and_, case, or_, select, text, update
+
+from app.domain.commands import Command
+from app.domain.positions import Holding, Report
+from app.domain.statuses import Attention, Status
+from app.ledger import tables
+from app.ledger.connection import Ledger
+from app.ledger.encoding import command_of, holdings_of, report_of
+from app.ledger.events import record
+from app.ledger.lanes import may_go
+from app.ledger.types import from_now, now
+
+LEASE_SECONDS = 30.0
+_CLAIM_LOCK = 0x636C61696D  # "claim": any fixed number that is ours
+
+_commands = tables.commands
+_attempts = tables.attempts
+
+
+class LeaseLost(Exception):
+    """Raised when a write comes from a worker whose claim is no longer the newest, or when time ran out."""
+
+
+@dataclass(slots=True)
+class Claim:
+    """One worker's right to carry out one command, until the lease runs out."""
+
+    id: str
+    command: Command
+    status: Status
+    fence: int
+    owner: str
+    held_until: float
+    """By this process's monotonic clock, read before the lease was written: never later than the ledger's."""
+    holdings: tuple[Holding, ...] | None
+    fixed: bool
+    """An attempt may have left: before and target stay as they are."""
+    attention: Attention | None
+    since_first_attempt: float | None
+    """Seconds, by the database's clock; None: no attempt yet."""
+    closes: tuple["PastAttempt", ...] = ()
+    """The attempts that close, oldest first."""
+    tries: int = 0
+    """Calls made so far, of any kind."""
+    cancelled_orders: bool = False
+    """A cancel of working orders was reported already."""
+    reads: list["Read"] = field(default_factory=list)
+    """Made under this claim and not written yet."""
+
+    def holds(self, seconds: float) -> bool:
+        """Whether the lease lasts that much longer."""
+        return time.monotonic() + seconds < self.held_until
+
+
+@dataclass(frozen=True, slots=True)
+class PastAttempt:
+    """An earlier attempt, as the evidence needs it."""
+
+    number: int
+    sent_at: datetime
+    age: float
+    """Seconds since it was sent, by the database's clock."""
+    outcome: str | None
+    report: Report | None
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A call that only reads."""
+
+    request: dict[str, Any]
+    outcome: str
+    seconds: float
+    """How long it took."""
+    answer: Any = None
+    detail: str | None = None
+
+
+class Claims:
+    """The claims of one worker; `owner` is its name."""
+
+    def __init__(self, ledger: Ledger, owner: str) -> None:
+        self._ledger = ledger
+        self._owner = owner
+
+    def take(self, brokers: Collection[str]) -> Claim | None:
+        """Take the most urgent due command of these brokers whose turn it is, or None."""
+        started = time.monotonic()
+        with self._ledger.writing() as connection:
+            self._one_at_a_time(connection)
+            self._expire(connection)
+            due = and_(
+                _commands.c.broker.in_(brokers),
+                _commands.c.due_at <= now(),
+                or_(_commands.c.lease_until.is_(None), _commands.c.lease_until <= now()),
+                or_(
+                    and_(_commands.c.status == Status.QUEUED, may_go()),
+                    _commands.c.status.in_((Status.WORKING, Status.IN_DOUBT)),
+                ),
+            )
+            # Closes before read-backs; then flatten, whole, partial; then age.
+            read_back = case((_commands.c.status == Status.QUEUED, 0), else_=1)
+            order = (read_back, _commands.c.urgency, _commands.c.seq)
+            row = connection.execute(select(_commands).where(due).order_by(*order).limit(1)).first()
+            return self._take(connection, row, started) if row else None
+
+    def release(self, claim: Claim, due_in: float = 0) -> None:
+        """Give a claim back unchanged. Somebody else may have it already: that is fine."""
+        mine = and_(_commands.c.id == claim.id, _commands.c.fence == claim.fence)
+        with self._ledger.writing() as connection:
+            connection.execute(
+                update(_commands)
+                .where(mine, _commands.c.status != Status.SENDING)
+                .values(lease_owner=None, lease_until=None, due_at=from_now(due_in))
+            )
+
+    def recover(self, owner: str | None = None) -> list[str]:
+        """Take back what a dead worker held: of `owner`, or whatever lease ran out. The ids that can go on.
+
+        Its request may still act, so a close that was in flight is in doubt until its settle window has passed.
+        """
+        gone = _commands.c.lease_until <= now() if owner is None else _commands.c.lease_owner == owner
+        with self._ledger.writing() as connection:
+            rows = connection.execute(
+                select(_commands).where(_commands.c.lease_owner.is_not(None), gone).with_for_update()
+            ).all()
+            for row in rows:
+                self._take_back(connection, row)
+            return [row.id for row in rows]
+
+    def _one_at_a_time(self, connection: Connection) -> None:
+        """Claims are made one after the other: the turn of a lane can't be told by two at once."""
+        if not self._ledger.sqlite:  # SQLite's writers are alone already
+            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _CLAIM_LOCK})
+
+    def _expire(self, connection: Connection) -> None:
+        """Settle what was never tried and is no longer wanted."""
+        untried = and_(_commands.c.first_attempt_at.is_(None), _commands.c.expires_at <= now())
+        unsent = and_(_commands.c.gives_up_at <= now(), ~_commands.c.fixed)
+        free = or_(_commands.c.lease_until.is_(None), _commands.c.lease_until <= now())
+        queued = and_(_commands.c.status == Status.QUEUED, free)
+        for condition, status, attention, reason in (
+            (untried, Status.EXPIRED, Attention.EXPIRED, "too old before its first attempt"),
+            (unsent, Status.GAVE_UP, Attention.GAVE_UP, "no attempt left this machine before time ran out"),
+        ):
+            rows = connection.execute(
+                update(_commands)
+                .where(queued, condition)
+                .values(status=status, attention=attention, reason=reason, settled_at=now(), due_at=None)
+                .returning(_commands.c.id)
+            )
+            for row in rows.all():
+                detail = {"from": Status.QUEUED, "to": status, "reason": reason}
+                record(connection, row.id, "status", self._owner, detail)
+
+    def _take(self, connection: Connection, row: Row[Any], started: float) -> Claim:
+        connection.execute(
+            update(_commands)
+            .where(_commands.c.id == row.id)
+            .values(fence=row.fence + 1, lease_owner=self._owner, lease_until=from_now(LEASE_SECONDS))
+        )
+        moment: datetime = connection.execute(select(now())).scalar_one()
+        attempts = connection.execute(
+            select(_attempts).where(_attempts.c.command == row.id).order_by(_attempts.c.number)
+        ).all()
+        first = row.first_attempt_at
+        return Claim(
+            id=row.id,
+            command=command_of(row),
+            status=Status(row.status),
+            fence=row.fence + 1,
+            owner=self._owner,
+            held_until=started + LEASE_SECONDS,
+            holdings=holdings_of(row.holdings),
+            fixed=row.fixed,
+            attention=Attention(row.attention) if row.attention else None,
+            since_first_attempt=(moment - first).total_seconds() if first else None,
+            closes=tuple(_past(attempt, moment) for attempt in attempts if attempt.kind == "close"),
+            tries=len(attempts),
+            cancelled_orders=any(a.kind == "cancel" and a.outcome == "reported" for a in attempts),
+        )
+
+    def _take_back(self, connection: Connection, row: Row[Any]) -> None:
+        values: dict[str, Any] = {"lease_owner": None, "lease_until": None, "fence": row.fence + 1}
+        detail: dict[str, Any] = {"worker": row.lease_owner}
+        if row.status == Status.SENDING:
+            in_flight = and_(_attempts.c.command == row.id, _attempts.c.outcome.is_(None))
+            attempt = connection.execute(select(_attempts).where(in_flight)).one()
+            connection.execute(
+                update(_attempts)
+                .where(_attempts.c.seq == attempt.seq)
+                .values(outcome="outcome_unknown", detail="the worker ended before an answer came")
+            )
+            # Cancelling orders twice does no harm; closing twice might.
+            repeatable = attempt.kind == "cancel"
+            status = Status.QUEUED if repeatable else Status.IN_DOUBT
+            values |= {"status": status, "due_at": attempt.settles_at, "reason": "the worker ended mid-call"}
+            values |= {} if repeatable else {"fixed": True}
+            detail |= {"from": row.status, "to": status}
+        connection.execute(update(_commands).where(_commands.c.id == row.id).values(**values))
+        record(connection, row.id, "taken_back", self._owner, detail)
+
+
+def _past(row: Row[Any], moment: datetime) -> PastAttempt:
+    report = None if row.report is None else report_of(row.report)
+    return PastAttempt(row.number, row.sent_at, (moment - row.sent_at).total_seconds(), row.outcome, report)
