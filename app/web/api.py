@@ -5,15 +5,24 @@ from typing import Any
 from flask import Flask, Response, current_app
 from flask.views import MethodView
 from flask_smorest import Api, Blueprint
-from marshmallow import EXCLUDE, Schema, fields, validate
 from werkzeug.exceptions import HTTPException
 
 from app import __version__
-from app.domain.statuses import Attention, Status
 from app.ledger import readers
 from app.ledger.connection import Ledger
-from app.strict import Fault, StrictSchema, faults_in
-from app.web import access
+from app.strict import Fault, faults_in
+from app.web import access, spreadsheet
+from app.web.documents import (
+    AlertDocument,
+    AlertPage,
+    AlertQuery,
+    ClosedPositionPage,
+    ClosedPositionQuery,
+    CommandPage,
+    CommandQuery,
+    CommandWithEvents,
+    PlaceFilters,
+)
 from app.web.presentation import (
     alert_document,
     command_document,
@@ -38,140 +47,14 @@ class ProblemApi(Api):
         return problem(error.code or 500, error.name, error.description, errors=errors, headers=headers)
 
 
-class ListQuery(StrictSchema):
-    """What every list takes."""
-
-    hook = fields.String()
-    since = fields.AwareDateTime(metadata={"description": "ISO 8601 with its zone; from then on"})
-    until = fields.AwareDateTime(metadata={"description": "ISO 8601 with its zone; before then"})
-    limit = fields.Integer(load_default=50, validate=validate.Range(1, 200))
-    cursor = fields.Integer(validate=validate.Range(1, 2**62), metadata={"description": "`next` of a page"})
+commands = Blueprint("commands", __name__, url_prefix="/api/v1")
+alerts = Blueprint("alerts", __name__, url_prefix="/api/v1")
+closed_positions = Blueprint("closed_positions", __name__, url_prefix="/api/v1")
+for _blueprint in (commands, alerts, closed_positions):
+    _blueprint.before_request(access.require_token)
 
 
-class PlaceQuery(ListQuery):
-    broker = fields.String()
-    account = fields.String()
-    instrument = fields.String()
-
-
-class CommandQuery(PlaceQuery):
-    status = fields.Enum(Status, by_value=True)
-    attention = fields.Enum(Attention, by_value=True)
-
-
-class AlertQuery(ListQuery):
-    outcome = fields.String(validate=validate.OneOf(["accepted", "ignored", "refused"]))
-
-
-class Document(Schema):
-    """An answer: what it holds is made by `app.web.presentation`, and described here."""
-
-    class Meta:
-        unknown = EXCLUDE
-
-
-def _text(description: str | None = None) -> fields.String:
-    return fields.String(allow_none=True, metadata={"description": description} if description else {})
-
-
-_AMOUNT = "a decimal as text"
-_TIME = "ISO 8601 in UTC"
-
-
-class ClosedPositionDocument(Document):
-    account = _text()
-    instrument = _text()
-    side = _text("long or short")
-    quantity = _text(f"{_AMOUNT}: what was closed")
-    average_price = _text(_AMOUNT)
-    close_price = _text(_AMOUNT)
-    profit_loss = _text(_AMOUNT)
-    currency = _text()
-    source = _text("fills, or snapshot: a mark, not a fill")
-    order_ids = fields.List(fields.String())
-    raw = fields.Raw()
-
-
-class ListedClosedPositionDocument(ClosedPositionDocument):
-    command = _text()
-    hook = _text()
-    broker = _text()
-    closed_at = _text(_TIME)
-
-
-class AttemptDocument(Document):
-    number = fields.Integer()
-    kind = _text("close, cancel or read")
-    client_id = _text()
-    sent_at = _text(_TIME)
-    answered_at = _text(_TIME)
-    outcome = _text("reported, not_sent, throttled, refused or outcome_unknown; null: in flight")
-    request = fields.Raw()
-    answer = fields.Raw(allow_none=True)
-    detail = _text()
-
-
-class CommandDocument(Document):
-    id = _text()
-    alert = _text()
-    retry_of = _text()
-    hook = _text()
-    broker = _text()
-    account = _text()
-    instrument = _text()
-    action = _text()
-    quantity = _text(_AMOUNT)
-    percent = _text("a fraction below 1")
-    position = _text("the side guard")
-    cancel_orders = fields.Boolean()
-    status = fields.String(metadata={"enum": [str(status) for status in Status]})
-    reason = _text()
-    attention = _text()
-    accepted_at = _text(_TIME)
-    settled_at = _text(_TIME)
-    next_attempt_at = _text(_TIME)
-    before = _text(_AMOUNT)
-    target = _text(_AMOUNT)
-    after = _text(_AMOUNT)
-    positions = fields.List(fields.Raw())
-    attempts = fields.List(fields.Nested(AttemptDocument))
-    closed_positions = fields.List(fields.Nested(ClosedPositionDocument))
-
-
-class CommandWithEvents(CommandDocument):
-    events = fields.List(fields.Raw())
-
-
-class AlertDocument(Document):
-    id = _text()
-    hook = _text()
-    received_at = _text(_TIME)
-    outcome = _text()
-    reason = _text()
-    errors = fields.List(fields.Raw())
-    warnings = fields.List(fields.Raw())
-    text = _text("as received, its secrets gone")
-    source_address = _text()
-    secret_label = _text()
-    deliveries = fields.Integer()
-    commands = fields.List(fields.String())
-
-
-def _page_of(document: type[Document], name: str) -> type[Schema]:
-    page = {"items": fields.List(fields.Nested(document)), "next": _text("the cursor of the next page")}
-    return Schema.from_dict(page, name=name)  # type: ignore[arg-type]
-
-
-CommandPage = _page_of(CommandDocument, "CommandPage")
-AlertPage = _page_of(AlertDocument, "AlertPage")
-ClosedPositionPage = _page_of(ListedClosedPositionDocument, "ClosedPositionPage")
-
-commands = Blueprint("commands", __name__, url_prefix="/api/v1/commands")
-alerts = Blueprint("alerts", __name__, url_prefix="/api/v1/alerts")
-closed_positions = Blueprint("closed_positions", __name__, url_prefix="/api/v1/closed-positions")
-
-
-@commands.route("")
+@commands.route("/commands")
 class Commands(MethodView):
     @commands.arguments(CommandQuery, location="query")
     @commands.response(200, CommandPage)
@@ -183,7 +66,7 @@ class Commands(MethodView):
         return {"items": [command_document(history) for history in histories], "next": page.next}
 
 
-@commands.route("/<command_id>")
+@commands.route("/commands/<command_id>")
 class Command(MethodView):
     @commands.response(200, CommandWithEvents)
     def get(self, command_id: str) -> Any:
@@ -196,7 +79,7 @@ class Command(MethodView):
         return {**command_document(history), "events": [event_document(row) for row in history.events]}
 
 
-@alerts.route("")
+@alerts.route("/alerts")
 class Alerts(MethodView):
     @alerts.arguments(AlertQuery, location="query")
     @alerts.response(200, AlertPage)
@@ -208,7 +91,7 @@ class Alerts(MethodView):
         return {"items": [alert_document(row, ids[row.id]) for row in page.rows], "next": page.next}
 
 
-@alerts.route("/<alert_id>")
+@alerts.route("/alerts/<alert_id>")
 class Alert(MethodView):
     @alerts.response(200, AlertDocument)
     def get(self, alert_id: str) -> Any:
@@ -221,15 +104,26 @@ class Alert(MethodView):
         return alert_document(row, readers.commands_of_alerts(_ledger(), [row.id])[row.id])
 
 
-@closed_positions.route("")
+@closed_positions.route("/closed-positions")
 class ClosedPositions(MethodView):
-    @closed_positions.arguments(PlaceQuery, location="query")
+    @closed_positions.arguments(ClosedPositionQuery, location="query")
     @closed_positions.response(200, ClosedPositionPage)
     def get(self, query: dict[str, Any]) -> dict[str, Any]:
         """What was closed, newest first."""
         filters, paging = _split(query)
         page = readers.closed_positions_page(_ledger(), filters, **paging)
         return {"items": [listed_closed_position(row) for row in page.rows], "next": page.next}
+
+
+@closed_positions.route("/closed-positions.csv")
+class ClosedPositionsSheet(MethodView):
+    @closed_positions.arguments(PlaceFilters, location="query")
+    @closed_positions.response(200, {"type": "string"}, content_type="text/csv")
+    def get(self, filters: dict[str, Any]) -> Response:
+        """All that was closed, newest first, for a spreadsheet."""
+        lines = spreadsheet.lines_of(_ledger(), filters)
+        headers = {"Content-Disposition": 'attachment; filename="closed-positions.csv"'}
+        return Response(lines, content_type="text/csv; charset=utf-8", headers=headers)
 
 
 def init_app(app: Flask) -> None:
@@ -247,7 +141,6 @@ def init_app(app: Flask) -> None:
     }
     api = ProblemApi(app)
     for blueprint in (commands, alerts, closed_positions):
-        blueprint.before_request(access.require_token)
         api.register_blueprint(blueprint)
 
 

@@ -9,7 +9,7 @@ from app.alerts.schemas import ALIASES, SECRET_FIELDS, CloseSchema
 from app.cli import _parser
 from app.domain.commands import Action
 from app.domain.statuses import Attention, Status
-from app.web.api import AlertQuery, CommandQuery, PlaceQuery
+from app.web.documents import AlertQuery, ClosedPositionQuery, CommandQuery
 from config.environment import EnvironmentSchema
 from config.schemas import NOT_YET, BrokerSchema, HookSchema
 
@@ -46,7 +46,7 @@ def commands_of_the_command_line() -> list[str]:
         ("configuration.md", [*BrokerSchema().known_names(), *HookSchema().known_names()]),
         ("configuration.md", sorted(NOT_YET["hooks"] | {"rate", "burst"})),
         ("operating.md", commands_of_the_command_line()),
-        ("api.md", [*CommandQuery().fields, *AlertQuery().fields, *PlaceQuery().fields]),
+        ("api.md", [*CommandQuery().fields, *AlertQuery().fields, *ClosedPositionQuery().fields]),
     ],
 )
 def test_what_exists_is_documented(page: str, names: list[str]) -> None:

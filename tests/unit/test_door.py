@@ -1,128 +1,22 @@
 """The door in one process, on a real ledger: every answer of the table (docs/alerts.md), and that nothing breaks it."""
 
 import json
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from flask import Flask
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import func, select, text, update
+from sqlalchemy import text
 from werkzeug.test import TestResponse
 
 from app.domain.statuses import Status
 from app.ledger import tables
-from app.ledger.connection import Ledger
-from app.ledger.schema import migrate
-from app.web import create_app
 from app.web.hooks import LARGEST_BODY
-from config.environment import load
-from config.file import Role
 from tests.conftest import on_both_databases
-
-SECRET = "a-hook's secret, 24 letters"
-OTHER_SECRET = "the secret of another hook"
-NEXT_SECRET = "the one after the rotation"
-CONFIGURATION = """
-[brokers.nt8]
-kind = "crosstrade"
-token = "${CROSSTRADE_TOKEN}"
-
-[hooks.futures]
-broker = "nt8"
-accounts = ["Sim101", "Sim102"]
-default_account = "Sim101"
-secrets = { main = "${HOOK_SECRET}", next = "${NEXT_SECRET}" }
-
-[hooks.other]
-broker = "nt8"
-accounts = "*"
-secrets = { main = "${OTHER_SECRET}" }
-allow = ["close", "flatten_everything"]
-"""
-CLOSE = "close MES 12-26"
-
-
-class Door:
-    """The web application and its ledger, as a sender and an auditor see them."""
-
-    def __init__(self, app: Flask, ledger: Ledger) -> None:
-        self.app = app
-        self.ledger = ledger
-
-    def send(
-        self,
-        body: str | bytes = CLOSE,
-        path: str = "/hooks/futures",
-        secret: str | None = SECRET,
-        **headers: str,
-    ) -> TestResponse:
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        if secret is not None:
-            named["Authorization"] = f"Bearer {secret}"
-        return self.app.test_client().post(path, data=body, headers=named)
-
-    def count(self, table: Any = tables.commands) -> int:
-        with self.ledger.reading() as connection:
-            return int(connection.execute(select(func.count()).select_from(table)).scalar_one())
-
-    def alert(self, alert_id: str) -> Any:
-        with self.ledger.reading() as connection:
-            return connection.execute(select(tables.alerts).where(tables.alerts.c.id == alert_id)).one()
-
-    def change(self, table: Any, **values: Any) -> None:
-        with self.ledger.writing() as connection:
-            connection.execute(update(table).values(**values))
-
-
-@pytest.fixture(scope="module")
-def app(tmp_path_factory: pytest.TempPathFactory) -> Flask:
-    """The application, once: its API's blueprints can be registered only once in a process."""
-    environ = {
-        "DATABASE_URL": f"sqlite:///{tmp_path_factory.mktemp('door') / 'first.db'}",
-        "FLATWIRE_CONFIG_TOML": CONFIGURATION,
-        "HOOK_SECRET": SECRET,
-        "NEXT_SECRET": NEXT_SECRET,
-        "OTHER_SECRET": OTHER_SECRET,
-        "SECRET_KEY": "a secret key that is long enough",
-        "DASHBOARD_USERS": "ada:operator:$argon2id$not-asked-here",
-    }
-    with closing_ledger(environ["DATABASE_URL"]) as first:
-        migrate(first)
-    app = create_app(load(Role.WEB, environ))
-    app.extensions["flatwire_ledger"].dispose()
-    return app
-
-
-@contextmanager
-def closing_ledger(url: str, threads: int = 4) -> Iterator[Ledger]:
-    ledger = Ledger(url, threads=threads)
-    yield ledger
-    ledger.dispose()
-
-
-@pytest.fixture
-def door(app: Flask, ledger: Ledger, database_url: str) -> Iterator[Door]:
-    with closing_ledger(database_url, threads=24) as own:
-        app.extensions["flatwire_ledger"] = own
-        yield Door(app, ledger)
-
-
-def problem(answer: TestResponse, status: int, *fields: str) -> dict[str, Any]:
-    """The problem document of an answer, once it is sure that it is one, with faults at just these fields."""
-    assert answer.status_code == status, answer.text
-    assert answer.content_type == "application/problem+json"
-    document: dict[str, Any] = json.loads(answer.text)
-    assert document["status"] == status
-    assert document["title"]
-    assert [error["field"] for error in document["errors"]] == list(fields)
-    assert all(error["message"] and error["hint"] for error in document["errors"])
-    return document
+from tests.web import CLOSE, NEXT_SECRET, OTHER_SECRET, SECRET, Door, problem
 
 
 @on_both_databases

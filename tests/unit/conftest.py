@@ -1,0 +1,21 @@
+"""The web application, made once: each test gives it a ledger of its own."""
+
+from collections.abc import Iterator
+
+import pytest
+from flask import Flask
+
+from app.ledger.connection import Ledger
+from tests.web import Door, closing_ledger, web_app
+
+
+@pytest.fixture(scope="session")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Flask:
+    return web_app(tmp_path_factory.mktemp("web"))
+
+
+@pytest.fixture
+def door(app: Flask, ledger: Ledger, database_url: str) -> Iterator[Door]:
+    with closing_ledger(database_url, threads=24) as own:
+        app.extensions["flatwire_ledger"] = own
+        yield Door(app, ledger)
