@@ -177,7 +177,8 @@ class Product:
 
     def held(self, account: str = "Sim101", instrument: str = "MES 12-26") -> int:
         """What the venue's book says is open, below zero for a short."""
-        return self.venue.book.quantity(account, instrument)
+        held = self.venue.book.position(account, instrument)
+        return -held.quantity if held.side == "Short" else held.quantity
 
     def migrate(self) -> None:
         subprocess.run([sys.executable, "-m", "app", "migrate"], env=self.environ, cwd=ROOT, check=True)
