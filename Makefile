@@ -18,8 +18,8 @@ run: .venv/run.stamp ## Start everything on this machine, with a simulated venue
 test: .venv/dev.stamp ## Run the whole test suite
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
-test-unit: .venv/dev.stamp ## Run the tests that need no server
-	@$(BIN)/python -m pytest tests/unit
+test-unit: .venv/dev.stamp ## Run the tests of single parts
+	@$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/contract
 
 lint: .venv/dev.stamp ## Check style and types
 	@$(BIN)/ruff check $(SOURCES)

@@ -12,6 +12,19 @@ from app.ledger.types import decimal_text
 
 _ASKED = ("quantity", "percent", "position", "cancel_orders")
 
+CLOSED_POSITION = (
+    "account",
+    "instrument",
+    "side",
+    "quantity",
+    "average_price",
+    "close_price",
+    "profit_loss",
+    "currency",
+    "source",
+    "order_ids",
+)
+
 
 def command_summary(row: Record) -> dict[str, Any]:
     """A command as the answer to an alert shows it."""
@@ -78,20 +91,7 @@ def attempt_document(row: Record) -> dict[str, Any]:
 
 
 def closed_position_document(row: Record) -> dict[str, Any]:
-    names = (
-        "account",
-        "instrument",
-        "side",
-        "quantity",
-        "average_price",
-        "close_price",
-        "profit_loss",
-        "currency",
-        "source",
-        "order_ids",
-        "raw",
-    )
-    return {name: plain(getattr(row, name)) for name in names}
+    return {name: plain(getattr(row, name)) for name in (*CLOSED_POSITION, "raw")}
 
 
 def listed_closed_position(row: Record) -> dict[str, Any]:

@@ -9,24 +9,9 @@ from typing import Any
 from app.ledger import readers
 from app.ledger.connection import Ledger
 from app.ledger.readers import Record
-from app.web.presentation import listed_closed_position
+from app.web.presentation import CLOSED_POSITION, listed_closed_position
 
-COLUMNS = (
-    "closed_at",
-    "command",
-    "hook",
-    "broker",
-    "account",
-    "instrument",
-    "side",
-    "quantity",
-    "average_price",
-    "close_price",
-    "profit_loss",
-    "currency",
-    "source",
-    "order_ids",
-)
+COLUMNS = ("closed_at", "command", "hook", "broker", *CLOSED_POSITION)
 _NUMBERS = {"quantity", "average_price", "close_price", "profit_loss"}
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 _PAGE = 500
