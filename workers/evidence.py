@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from decimal import ROUND_CEILING, Decimal
 
 from app.domain.commands import (
@@ -19,8 +19,8 @@ from app.domain.positions import ClosedPosition, Fill, Holding, Position, Report
 
 NOTHING = Decimal(0)
 
-CLOCKS_MAY_DIFFER = timedelta(seconds=5)
-"""How far a venue's clock is trusted when the *absence* of fills shall prove something."""
+Placed = Holding | Position | Fill | WorkingOrder
+"""What is of one contract in one account."""
 
 
 def matching(command: Command, positions: Iterable[Position], today: date) -> tuple[Position, ...]:
@@ -67,11 +67,11 @@ def _target(command: Command, quantity: Decimal, lot: Decimal) -> Decimal:
             raise AssertionError(command)
 
 
-def same_position(holding: Holding, position: Position, today: date) -> bool:
-    """Whether a position is of the holding's account and contract, on either side."""
-    return account_key(holding.account) == account_key(position.account) and contract_of(
-        holding.instrument, today
-    ) == contract_of(position.instrument, today)
+def same_position(one: Placed, other: Placed, today: date) -> bool:
+    """Whether two things are of the same account and contract, whatever those are called, on either side."""
+    return account_key(one.account) == account_key(other.account) and contract_of(
+        one.instrument, today
+    ) == contract_of(other.instrument, today)
 
 
 def left_of(holding: Holding, positions: Iterable[Position], today: date) -> Decimal:
@@ -99,14 +99,28 @@ def grew(holding: Holding) -> bool:
     return holding.after is not None and holding.after > holding.before
 
 
+def replaced(holding: Holding, positions: Iterable[Position], today: date) -> bool:
+    """Whether what is open now was, in part at least, opened after: its average price is another."""
+    return any(
+        position.average_price != holding.average_price
+        for position in positions
+        if same_position(holding, position, today)
+        and position.side is holding.side
+        and None not in (position.average_price, holding.average_price)
+    )
+
+
 def accounted_for(holding: Holding, fills: Iterable[Fill], sent_at: datetime, today: date) -> bool:
-    """Whether the fills since the attempt did all of it, though the position shows otherwise by now."""
+    """Whether the fills since the attempt did all of it, though the position shows otherwise by now.
+
+    `fills` are recent by the venue's clock; they must be by ours too, so that a clock that is wrong proves nothing.
+    """
     since = sent_at.replace(microsecond=0)  # venues give whole seconds
     done = sum(
         (
             fill.quantity
             for fill in fills
-            if fill.reduces is holding.side and fill.at >= since and _is_fill_of(holding, fill, today)
+            if fill.reduces is holding.side and fill.at >= since and same_position(holding, fill, today)
         ),
         NOTHING,
     )
@@ -115,18 +129,7 @@ def accounted_for(holding: Holding, fills: Iterable[Fill], sent_at: datetime, to
 
 def untouched(position: Position, fills: Iterable[Fill], today: date) -> bool:
     """Whether no fill, on either side, is of this position."""
-    return not any(
-        account_key(fill.account) == account_key(position.account)
-        and contract_of(fill.instrument, today) == contract_of(position.instrument, today)
-        for fill in fills
-    )
-
-
-def is_order_of(position: Position, order: WorkingOrder, today: date) -> bool:
-    """Whether an order works on the contract of this position."""
-    return account_key(order.account) == account_key(position.account) and contract_of(
-        order.instrument, today
-    ) == contract_of(position.instrument, today)
+    return not any(same_position(position, fill, today) for fill in fills)
 
 
 def is_closed_by(command: Command, closed: ClosedPosition, today: date) -> bool:
@@ -154,12 +157,6 @@ def alike(command: Command, positions: Sequence[Position], today: date) -> tuple
         if contract_of(position.instrument, today).root == root
         and (command.account is None or account_key(command.account) == account_key(position.account))
     )
-
-
-def _is_fill_of(holding: Holding, fill: Fill, today: date) -> bool:
-    return account_key(holding.account) == account_key(fill.account) and contract_of(
-        holding.instrument, today
-    ) == contract_of(fill.instrument, today)
 
 
 def closed_positions(

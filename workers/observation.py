@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterable
-from datetime import datetime
 from typing import TypeVar
 
 from app.domain.failures import REPORTED, BrokerError, NotSent
@@ -25,10 +24,10 @@ class Observation:
         """All open positions. Raises BrokerError."""
         return self._read(self._broker.positions())
 
-    def fills(self, accounts: Iterable[str], since: datetime) -> tuple[Fill, ...]:
-        """The fills of these accounts since then. Raises BrokerError."""
+    def fills(self, accounts: Iterable[str], seconds: float) -> tuple[Fill, ...]:
+        """The fills of these accounts in the last so many seconds, by the venue's clock. Raises BrokerError."""
         return tuple(
-            fill for name in _distinct(accounts) for fill in self._read(self._broker.fills(name, since))
+            fill for name in _distinct(accounts) for fill in self._read(self._broker.fills(name, seconds))
         )
 
     def working_orders(self, accounts: Iterable[str]) -> tuple[WorkingOrder, ...]:

@@ -3,12 +3,13 @@
 (design, section 3, 6 and 7)
 """
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 
 from app.domain.commands import ClosePosition, Command, FlattenEverything, Quantity
-from app.domain.failures import BrokerError
+from app.domain.failures import BrokerError, Refused
 from app.domain.positions import Fill, Holding, Position
 from app.domain.statuses import Attention, Status
 from app.ledger.claims import Claim, PastAttempt
@@ -21,6 +22,9 @@ from workers.observation import Observation
 
 SURE_BY_NOW = 30.0
 """Seconds of vain reading after which a person is told."""
+
+ROUNDING = 5.0
+"""Seconds by which the fills are asked for further back where there must be none: venues round their times."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +54,8 @@ class Reconciliation:
             return self._check_nothing_open(positions)
         holdings = self._with_after(positions)
         if self._all_reached(holdings, positions):
-            return self._closed(holdings)
-        if self._done_by_fills(holdings, positions):
+            return self._closed(holdings) if holdings else self._closed_unseen(taken=True)
+        if self._seems_done_by_fills(holdings, positions):
             return self._closed(
                 _at_target(holdings), "the fills did all of it; what is open now was opened after"
             )
@@ -73,13 +77,12 @@ class Reconciliation:
             holdings = self._with_after(positions)
             if self._all_reached(holdings, positions):
                 return self._reached_in_doubt(holdings)
-            fills = self._fills(holdings, positions)
-            if holdings and self._accounted(holdings, fills, positions):
+            if self._done_by_fills(holdings, positions):
                 return self._closed(_at_target(holdings), "an earlier attempt did it, as the fills show")
-            if any(evidence.grew(holding) for holding in holdings):
-                changed = "the position grew: somebody else is trading, and nothing more is sent"
-                return self._doubtful(changed, Attention.POSITION_CHANGED, holdings)
-            if self._may_repeat(holdings, positions, fills):
+            if self._is_another(holdings, positions):
+                reason = "the position is not what it was: somebody else is trading; nothing more is sent"
+                return self._doubtful(reason, Attention.POSITION_CHANGED, holdings)
+            if self._may_repeat(holdings, positions):
                 return self._again(
                     holdings or evidence.plan(self.command, self._mine(positions), self.broker.venue.lot)
                 )
@@ -106,44 +109,57 @@ class Reconciliation:
             return all(evidence.reached(holding) for holding in holdings)
         return not self._mine(positions)
 
+    def _seems_done_by_fills(self, holdings: Sequence[Holding], positions: Sequence[Position]) -> bool:
+        """The same of a close that was taken: the fills are a second opinion, and may fail to be read."""
+        try:
+            return self._done_by_fills(holdings, positions)
+        except BrokerError:
+            return False
+
     def _done_by_fills(self, holdings: Sequence[Holding], positions: Sequence[Position]) -> bool:
         """Whether the fills since the attempt did it all, whatever is open by now."""
-        if not holdings:
-            return False
-        try:
-            fills = self._fills(holdings, positions)
-        except BrokerError:
-            return False  # the fills are a second opinion; the positions are read again anyway
-        return self._accounted(holdings, fills, positions)
-
-    def _accounted(
-        self, holdings: Sequence[Holding], fills: Sequence[Fill], positions: Sequence[Position]
-    ) -> bool:
-        sent_at = self._first_that_may_have_left().sent_at
-        missing = [h for h in holdings if not evidence.reached(h)]
         strangers = [
             position
             for position in self._mine(positions)
             if not any(evidence.same_position(holding, position, self.today) for holding in holdings)
         ]
-        return not strangers and all(evidence.accounted_for(h, fills, sent_at, self.today) for h in missing)
+        if not holdings or strangers:
+            return False
+        fills = self._fills(holdings, positions)
+        sent_at = self._first_that_may_have_left().sent_at
+        missing = [holding for holding in holdings if not evidence.reached(holding)]
+        return all(evidence.accounted_for(h, fills or (), sent_at, self.today) for h in missing)
+
+    def _is_another(self, holdings: Sequence[Holding], positions: Sequence[Position]) -> bool:
+        return any(
+            evidence.grew(holding) or evidence.replaced(holding, positions, self.today)
+            for holding in holdings
+        )
 
     def _first_that_may_have_left(self) -> PastAttempt:
         left = [a for a in self.claim.closes if a.outcome not in ("not_sent", "throttled", "refused")]
         return left[0] if left else self.last
 
-    def _fills(self, holdings: Sequence[Holding], positions: Sequence[Position]) -> tuple[Fill, ...]:
-        since = self._first_that_may_have_left().sent_at - evidence.CLOCKS_MAY_DIFFER
-        return self.observation.fills(self._accounts(holdings, positions), since)
+    def _fills(
+        self, holdings: Sequence[Holding], positions: Sequence[Position], further_back: float = 0.0
+    ) -> tuple[Fill, ...] | None:
+        """The fills since the first attempt that may have left; None if they can't be known (any more)."""
+        accounts = self._accounts(holdings, positions)
+        if not accounts:
+            return None
+        since_claim = time.monotonic() - self.claim.taken_at
+        age = self._first_that_may_have_left().age + since_claim
+        try:
+            return self.observation.fills(accounts, age + further_back)
+        except Refused:
+            return None
 
     def _accounts(self, holdings: Sequence[Holding], positions: Sequence[Position]) -> list[str]:
         named = [] if isinstance(self.command, FlattenEverything) else [self.command.account]
         seen = [h.account for h in holdings] + [p.account for p in self._mine(positions)]
         return [account for account in (*named, *seen) if account]
 
-    def _may_repeat(
-        self, holdings: Sequence[Holding], positions: Sequence[Position], fills: Sequence[Fill]
-    ) -> bool:
+    def _may_repeat(self, holdings: Sequence[Holding], positions: Sequence[Position]) -> bool:
         """Whether nothing can have happened and nothing may still, and all there is was to be closed.
 
         A partial close is never repeated without proof: this venue keeps no id of ours to look it up by.
@@ -152,13 +168,15 @@ class Reconciliation:
             return False
         if self.broker.venue.closing_can_flip:
             return False
+        # A request takes up to its deadline to reach the venue, which counts the seconds from then.
+        fills = self._fills(holdings, positions, self.settings.deadline + ROUNDING)
         mine = self._mine(positions)
-        if not all(evidence.untouched(position, fills, self.today) for position in mine):
+        if fills is None or not all(evidence.untouched(position, fills, self.today) for position in mine):
             return False
         orders = self.observation.working_orders(self._accounts(holdings, positions))
         # Stops and targets may work on; a market order could be the one of our lost request.
         return not any(
-            order.market and evidence.is_order_of(position, order, self.today)
+            order.market and evidence.same_position(position, order, self.today)
             for order in orders
             for position in mine
         )
@@ -184,18 +202,26 @@ class Reconciliation:
         """The position is where it should be after an answer was lost: an earlier attempt did it."""
         if holdings:
             return self._closed(holdings, "the answer was lost; the position shows that it was done")
+        return self._closed_unseen(taken=False)
+
+    def _closed_unseen(self, *, taken: bool) -> Step:
+        """Nothing is open of what nobody saw open: the fills tell what was closed, as far as they can be known."""
         try:
-            fills = self._fills(holdings, ())
+            fills = self._fills((), ())
         except BrokerError:
-            return self._closed((), "the answer was lost; nothing is open any more")
-        by_fills = evidence.closed_by_fills(fills, self._first_that_may_have_left().sent_at)
-        mine = tuple(closed for closed in by_fills if evidence.is_closed_by(self.command, closed, self.today))
-        if mine:
-            reason = "the answer was lost; the fills show that it was done"
-            return Step(Status.CLOSED, reason, holdings=(), closed=mine)
-        return Step(
-            Status.NOTHING_OPEN, "the answer was lost; nothing was filled, and nothing is open", holdings=()
+            fills = None
+        since = self._first_that_may_have_left().sent_at
+        closed = tuple(
+            one
+            for one in evidence.closed_by_fills(fills or (), since)
+            if evidence.is_closed_by(self.command, one, self.today)
         )
+        if closed:
+            return Step(Status.CLOSED, "the fills show that it was done", holdings=(), closed=closed)
+        if taken or fills is None or fills:
+            return Step(Status.CLOSED, "nothing is open any more", holdings=())
+        reason = "the answer was lost; nothing was filled, and nothing is open"
+        return Step(Status.NOTHING_OPEN, reason, holdings=())
 
     def _closed(self, holdings: tuple[Holding, ...], reason: str | None = None) -> Step:
         closed = evidence.closed_positions(holdings, self.last.report, self.today)

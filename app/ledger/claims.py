@@ -38,8 +38,10 @@ class Claim:
     status: Status
     fence: int
     owner: str
+    taken_at: float
+    """By this process's monotonic clock, read before the ledger's: never later than the claim."""
     held_until: float
-    """By this process's monotonic clock, read before the lease was written: never later than the ledger's."""
+    """By the same clock: never later than the ledger's."""
     holdings: tuple[Holding, ...] | None
     fixed: bool
     """An attempt may have left: before and target stay as they are."""
@@ -178,6 +180,7 @@ class Claims:
             status=Status(row.status),
             fence=row.fence + 1,
             owner=self._owner,
+            taken_at=started,
             held_until=started + LEASE_SECONDS,
             holdings=holdings_of(row.holdings),
             fixed=row.fixed,

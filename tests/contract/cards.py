@@ -6,7 +6,6 @@ A venue's module subclasses BrokerCards and gives it a `market`; a capability th
 
 import json
 import logging
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Protocol
 
@@ -205,10 +204,9 @@ class BrokerCards:
     def test_the_fills_of_a_close_are_found(self, market: Market) -> None:
         account, instrument = market.accounts[0], market.instruments[0]
         market.hold(account, instrument, Side.LONG, 10)
-        began = datetime.now(UTC) - timedelta(seconds=1)
         report_of(self.close(market, 4))
 
-        fills = made(market.broker.fills(account, began)).result
+        fills = made(market.broker.fills(account, 2.0)).result
 
         assert {(fill.account, fill.instrument, fill.reduces) for fill in fills} == {
             (account, instrument, Side.LONG)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from decimal import Decimal
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -51,8 +50,11 @@ class Broker(Protocol):
         """The orders of an account that may still be filled."""
         ...
 
-    def fills(self, account: str, since: datetime) -> Call[tuple[Fill, ...]]:
-        """The executions of an account since then. Raises Refused where the venue does not reach back so far."""
+    def fills(self, account: str, seconds: float) -> Call[tuple[Fill, ...]]:
+        """The executions of an account in the last so many seconds by the venue's own clock, which may differ from ours.
+
+        Raises Refused where the venue does not reach back so far.
+        """
         ...
 
     def close(self, command: ClosePosition, instrument: str, quantity: Decimal | None) -> Call[Report]:

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TypeVar
 
@@ -42,14 +41,10 @@ class CrossTrade:
     def working_orders(self, account: str) -> Call[tuple[WorkingOrder, ...]]:
         return self._call(wire.orders_request(account), wire.orders_of)
 
-    def fills(self, account: str, since: datetime) -> Call[tuple[Fill, ...]]:
-        seconds = math.ceil((datetime.now(UTC) - since).total_seconds())
+    def fills(self, account: str, seconds: float) -> Call[tuple[Fill, ...]]:
         if seconds > wire.EXECUTIONS_REACH:
             raise Refused(f"CrossTrade shows executions of the last {wire.EXECUTIONS_REACH} s only")
-        request = wire.executions_request(account, max(1, seconds))
-        return self._call(
-            request, lambda answer: tuple(fill for fill in wire.fills_of(answer) if fill.at >= since)
-        )
+        return self._call(wire.executions_request(account, max(1, math.ceil(seconds))), wire.fills_of)
 
     def close(self, command: ClosePosition, instrument: str, quantity: Decimal | None) -> Call[Report]:
         if quantity is None and command.side is not None:
