@@ -6,7 +6,7 @@ with the time at which it is due, and no worker sleeps on it.
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import date
 
 import structlog
@@ -30,6 +30,14 @@ log = structlog.get_logger(__name__)
 
 UNPROTECTED = (Status.REJECTED, Status.GAVE_UP, Status.IN_DOUBT)
 """Where a close may not end, once the orders that protected its position were cancelled for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The close may be sent now."""
+
+    holdings: tuple[Holding, ...] | None
+    """Before and target; None where the close goes out without a read."""
 
 
 class Execution:
@@ -74,23 +82,24 @@ class Execution:
 
     def _attempt(self, claim: Claim) -> None:
         """Read if the close needs it, cancel orders if that goes first, then close: each call once."""
-        step = self._prepared(claim)
-        if step.status is not Status.QUEUED:
-            self._move(claim, step)
+        prepared = self._prepared(claim)
+        if isinstance(prepared, Step):
+            self._move(claim, prepared)
             return
-        holdings = step.holdings
+        holdings = prepared.holdings
         if self._cancel_goes_first(claim):
             if self._cancel(claim, holdings or ()):
                 self._attempt(claim)  # the position is read anew: an order may have filled meanwhile
             return
         self._close(claim, self._call(claim.command, holdings), holdings)
 
-    def _prepared(self, claim: Claim) -> Step:
-        """`queued` with the holdings if the close may be sent now; else what becomes of the command instead."""
+    def _prepared(self, claim: Claim) -> Ready | Step:
+        """Whether the close may be sent now; else what becomes of the command instead."""
         if claim.fixed:
-            return self._reconciliation(claim).judge()
-        if not self._needs_position(claim.command):
-            return Step(Status.QUEUED)
+            step = self._reconciliation(claim).judge()
+            return Ready(step.holdings) if step.status is Status.QUEUED else step
+        if not self._needs_position(claim):
+            return Ready(None)
         broker = self._broker(claim)
         try:
             positions = Observation(broker, claim).positions()
@@ -105,22 +114,18 @@ class Execution:
             names = ", ".join(sorted({position.instrument for position in mine}))
             reason = f"more than one contract fits that name: {names}. Name one of them"
             return Step(Status.REJECTED, reason, attention=Attention.REJECTED)
-        return Step(Status.QUEUED, holdings=evidence.plan(claim.command, mine, broker.venue.lot))
+        return Ready(evidence.plan(claim.command, mine, broker.venue.lot))
 
-    def _needs_position(self, command: Command) -> bool:
+    def _needs_position(self, claim: Claim) -> bool:
         """Whether the position must be read to know what to send. Time counts: what needs no read goes out at once."""
-        match command:
-            case FlattenEverything():
-                return False
-            case FlattenMatching(instrument=None):
-                return False
-            case FlattenMatching(instrument=str(name)):
-                return contract_of(name, self._today()).expiry is None
-            case ClosePosition():
-                venue = self._brokers[command.broker][0].venue
-                whole = command.whole and command.cancel_orders and not venue.whole_close_needs_position
-                return not whole or contract_of(command.instrument, self._today()).expiry is None
-        raise AssertionError(command)
+        command, venue = claim.command, self._broker(claim).venue
+        if isinstance(command, FlattenEverything):
+            return False
+        if command.instrument is not None and not venue.spells(command.instrument):
+            return True  # the read tells the venue's own name of it, or that it has several
+        if isinstance(command, FlattenMatching):
+            return False
+        return not (command.whole and command.cancel_orders) or venue.whole_close_needs_position
 
     def _cancel_goes_first(self, claim: Claim) -> bool:
         """A whole close cancels the orders by itself; before a partial one it takes a call."""

@@ -1,5 +1,6 @@
 """What each kind of broker can do: one row a venue, read by the checks at the door, the workers and the docs."""
 
+import re
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -22,6 +23,12 @@ class Venue:
     """Whether it has a call that closes all that the credential reaches."""
     names_accounts: bool
     """Whether a credential reaches several accounts, to be named in hooks."""
+    own_name: re.Pattern[str]
+    """How it spells one contract itself. Any other name is resolved by a read before it is sent."""
+
+    def spells(self, name: str) -> bool:
+        """Whether a name is the venue's own, of exactly one contract."""
+        return self.own_name.fullmatch(name) is not None
 
 
 VENUES = {
@@ -36,6 +43,7 @@ VENUES = {
             flatten_can_keep_orders=False,  # NT8's flatten cancels the instrument's orders
             flattens_everything=True,
             names_accounts=True,
+            own_name=re.compile(r"[A-Z0-9.]+ (0[1-9]|1[0-2])-\d{2}"),  # NinjaTrader's, `MES 12-26`
         ),
     )
 }

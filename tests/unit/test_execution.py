@@ -1,0 +1,830 @@
+"""What the workers decide, on a real ledger and with a scripted venue: what is sent, how often, and what it came to."""
+
+from collections.abc import Callable
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import select, text
+
+from app.domain.commands import ClosePosition, Command, FlattenEverything, FlattenMatching, Fraction, Quantity
+from app.domain.failures import NotSent, OutcomeUnknown, Refused, Throttled
+from app.domain.positions import Report, Side, WorkingOrder
+from app.domain.venues import VENUES
+from app.ledger import tables
+from app.ledger.claims import LEASE_SECONDS, Claims
+from app.ledger.connection import Ledger
+from app.ledger.intake import Delivery, Wish, accept, new_id
+from app.ledger.readers import CommandHistory, command_history
+from config.file import BrokerSettings
+from tests.conftest import on_both_databases
+from tests.desk import LOST, Desk, acts_in_part, only_says, raises
+from workers.execution import Execution
+
+TODAY = date(2026, 11, 20)
+SETTINGS = BrokerSettings("nt8", VENUES["crosstrade"], None, "")
+MES = "MES 12-26"
+SIM = "Sim101"
+
+
+class Shop:
+    """A ledger, one worker and its venue; time passes when told to."""
+
+    def __init__(self, ledger: Ledger, desk: Desk) -> None:
+        self.ledger = ledger
+        self.desk = desk
+        self.execution = Execution(ledger, "worker-1", {"nt8": (desk, SETTINGS)}, lambda: TODAY)
+
+    def take(self, *commands: Command, max_age: float = 300) -> list[str]:
+        """An alert that asks for these comes in. The commands' ids."""
+        delivery = Delivery("futures", new_id().encode(), "a text", "main")
+        return [row.id for row in accept(self.ledger, delivery, Wish(commands, max_age=max_age)).commands]
+
+    def work(self) -> None:
+        """Carry on all that is due now."""
+        while self.execution.step():
+            pass
+
+    def wait(self, seconds: float) -> None:
+        """So much time passes, and what fell due is carried on."""
+        self.let_pass(seconds)
+        self.work()
+
+    def let_pass(self, seconds: float) -> None:
+        shifted = {
+            "commands": (
+                "accepted_at",
+                "expires_at",
+                "first_attempt_at",
+                "gives_up_at",
+                "due_at",
+                "lease_until",
+            ),
+            "attempts": ("sent_at", "settles_at"),
+        }
+        with self.ledger.writing() as connection:
+            for table, columns in shifted.items():
+                changes = ", ".join(f"{column} = {column} - :passed" for column in columns)
+                connection.execute(
+                    text(f"UPDATE {table} SET {changes}"), {"passed": int(seconds * 1_000_000)}
+                )
+        self.desk.later(seconds)
+
+    def carried_out(self, command: Command, seconds: float = 0) -> CommandHistory:
+        """The command after it was taken, worked on, and given so much time in steps of two seconds."""
+        (command_id,) = self.take(command)
+        self.work()
+        for _ in range(int(seconds / 2)):
+            self.wait(2)
+        return self.history(command_id)
+
+    def history(self, command_id: str) -> CommandHistory:
+        history = command_history(self.ledger, command_id)
+        assert history is not None
+        return history
+
+
+@pytest.fixture
+def desk() -> Desk:
+    desk = Desk()
+    desk.hold(SIM, MES, 10)
+    return desk
+
+
+@pytest.fixture
+def shop(ledger: Ledger, desk: Desk) -> Shop:
+    return Shop(ledger, desk)
+
+
+def whole(instrument: str = MES, **changes: Any) -> ClosePosition:
+    return ClosePosition("nt8", SIM, instrument, **changes)
+
+
+def part(quantity: int = 4, **changes: Any) -> ClosePosition:
+    """A close of so many, its working orders left alone unless told otherwise."""
+    return ClosePosition("nt8", SIM, MES, Quantity(Decimal(quantity)), **{"cancel_orders": False} | changes)
+
+
+def came_to(history: CommandHistory) -> tuple[str, str | None]:
+    return history.command.status, history.command.attention
+
+
+def numbers(history: CommandHistory) -> list[tuple[str, str, str | None]]:
+    """Before, target and after of each position."""
+    return [(h["before"], h["target"], h["after"]) for h in history.command.holdings or []]
+
+
+def closed(history: CommandHistory) -> list[tuple[str, Decimal | None, str]]:
+    return [(row.instrument, row.quantity, row.source) for row in history.closed_positions]
+
+
+# What is sent when all goes well
+
+
+@on_both_databases
+def test_a_whole_close_goes_out_at_once_and_is_read_back(shop: Shop) -> None:
+    history = shop.carried_out(whole())
+
+    assert shop.desk.sent == ["close all MES 12-26 Sim101"]
+    assert came_to(history) == ("closed", None)
+    assert numbers(history) == [("10", "0", "0")]
+    assert closed(history) == [(MES, Decimal(10), "snapshot")]
+    assert [attempt.kind for attempt in history.attempts] == ["close", "read"]
+
+
+@on_both_databases
+@pytest.mark.parametrize(
+    ("command", "sent", "left"),
+    [
+        (part(4), "close 4", 6),
+        (part(10), "close 10", 0),
+        (part(11), "close 10", 0),  # never more than is open
+        (whole(size=Fraction(Decimal("0.25")), cancel_orders=False), "close 3", 7),  # rounded up to the lot
+        (whole(size=Fraction(Decimal("0.999")), cancel_orders=False), "close 10", 0),
+        (whole(size=Fraction(Decimal("0.001")), cancel_orders=False), "close 1", 9),
+        (whole(cancel_orders=False), "close 10", 0),
+    ],
+    ids=str,
+)
+def test_a_part_becomes_a_number_of_contracts_once(
+    shop: Shop, command: ClosePosition, sent: str, left: int
+) -> None:
+    history = shop.carried_out(command)
+
+    assert shop.desk.sent == [f"{sent} MES 12-26 Sim101"]
+    assert shop.desk.held() == left
+    assert came_to(history) == ("closed", None)
+    assert numbers(history) == [("10", str(left), str(left))]
+    assert [attempt.kind for attempt in history.attempts] == ["read", "close", "read"]
+
+
+def test_a_short_is_closed_by_the_number_too(shop: Shop) -> None:
+    shop.desk.hold(SIM, MES, -10)
+    history = shop.carried_out(part(4))
+
+    assert shop.desk.held() == -6
+    assert [row.side for row in history.closed_positions] == ["short"]
+
+
+def test_the_profit_is_of_the_part_that_was_closed(shop: Shop) -> None:
+    (row,) = shop.carried_out(part(4)).closed_positions
+
+    assert (row.profit_loss, row.average_price, row.close_price) == (
+        Decimal(40),
+        Decimal(5000),
+        Decimal(5100),
+    )
+
+
+@pytest.mark.parametrize(
+    ("filters", "left"),
+    [
+        ({"account": "Sim101"}, {("Sim102", MES): 3}),
+        ({"account": "SIM101", "side": Side.SHORT}, {(SIM, MES): 10, ("Sim102", MES): 3}),
+        ({"instrument": MES}, {(SIM, "MNQ 12-26"): -4}),
+        ({"side": Side.LONG}, {(SIM, "MNQ 12-26"): -4}),
+    ],
+    ids=str,
+)
+def test_a_flatten_is_done_when_nothing_matches_any_more(
+    shop: Shop, filters: dict[str, Any], left: dict[tuple[str, str], int]
+) -> None:
+    shop.desk.hold(SIM, "MNQ 12-26", -4)
+    shop.desk.hold("Sim102", MES, 3)
+    shop.desk.book = {(account, name): held for (account, name), held in shop.desk.book.items()}
+    if "account" in filters:  # the venue is asked by the name that the alert used
+        shop.desk.book = {
+            (filters["account"] if account == SIM else account, name): held
+            for (account, name), held in shop.desk.book.items()
+        }
+        left = {
+            (filters["account"] if account == SIM else account, name): n
+            for (account, name), n in left.items()
+        }
+
+    history = shop.carried_out(FlattenMatching("nt8", **filters))
+
+    assert came_to(history) == ("closed", None)
+    assert {place: held for place, (held, _) in shop.desk.book.items()} == left
+    assert len(shop.desk.sent) == 1
+
+
+def test_everything_is_asked_for_by_its_own_call(shop: Shop) -> None:
+    shop.desk.hold("Sim102", "ES 12-26", -2)
+
+    history = shop.carried_out(FlattenEverything("nt8"))
+
+    assert shop.desk.sent == ["everything"]
+    assert came_to(history) == ("closed", None)
+    assert sorted(closed(history)) == [("ES 12-26", Decimal(2), "snapshot"), (MES, Decimal(10), "snapshot")]
+
+
+@pytest.mark.parametrize("name", ["MES", "MES1!", "mes", "MESZ2026", "MESZ6"])
+def test_a_name_of_the_contract_is_resolved_by_what_is_open(shop: Shop, name: str) -> None:
+    history = shop.carried_out(whole(name))
+
+    assert came_to(history) == ("closed", None)
+    assert shop.desk.sent == ["close all MES 12-26 Sim101"]
+
+
+@pytest.mark.parametrize("name", ["MES", "MESZ2026"])
+def test_a_name_that_could_not_be_resolved_is_not_sent(shop: Shop, name: str) -> None:
+    shop.desk.script("positions", raises(LOST))
+    shop.take(whole(name))
+    shop.work()
+    assert shop.desk.sent == []
+    shop.wait(2)
+
+    assert shop.desk.sent == ["close all MES 12-26 Sim101"]
+
+
+@pytest.mark.parametrize("command", [whole("MES"), FlattenMatching("nt8", account=SIM, instrument="MES1!")])
+def test_a_name_that_fits_two_contracts_is_not_guessed(shop: Shop, command: Command) -> None:
+    shop.desk.hold(SIM, "MES 03-27", 1)
+
+    history = shop.carried_out(command)
+
+    assert came_to(history) == ("rejected", "rejected")
+    assert "MES 03-27, MES 12-26" in history.command.reason
+    assert shop.desk.sent == []
+
+
+def test_orders_are_cancelled_before_a_part_is_closed_when_that_is_asked(shop: Shop) -> None:
+    shop.desk.orders = [WorkingOrder(SIM, MES, "stop", market=False)]
+
+    history = shop.carried_out(part(4, cancel_orders=True))
+
+    assert shop.desk.sent == ["cancel MES 12-26 Sim101", "close 4 MES 12-26 Sim101"]
+    assert came_to(history) == ("closed", None)
+
+
+# Nothing open
+
+
+@pytest.mark.parametrize("command", [whole(), part(), FlattenMatching("nt8", account=SIM)], ids=str)
+def test_nothing_open_is_said_when_it_was_read(shop: Shop, command: Command) -> None:
+    shop.desk.book.clear()
+
+    history = shop.carried_out(command)
+
+    assert came_to(history) == ("nothing_open", None)
+    assert history.closed_positions == []
+    assert history.attempts[-1].kind == "read"
+
+
+@pytest.mark.parametrize("command", [whole("MES 03-27"), part(side=Side.SHORT)], ids=str)
+def test_nothing_open_is_suspect_while_something_like_it_is(shop: Shop, command: Command) -> None:
+    history = shop.carried_out(command)
+
+    assert came_to(history) == ("nothing_open", "nothing_open_suspect")
+    assert "long MES 12-26 in Sim101" in history.command.reason
+    assert shop.desk.held() == 10
+
+
+def test_a_venue_that_says_nothing_is_open_though_it_is_is_asked_again(shop: Shop) -> None:
+    shop.desk.script("close", only_says(Report(nothing_open=True)))
+
+    history = shop.carried_out(whole(), seconds=4)
+
+    assert len(shop.desk.sent) == 2
+    assert came_to(history) == ("closed", None)
+
+
+# Definite failures
+
+
+@pytest.mark.parametrize("command", [whole(), part(), FlattenEverything("nt8")], ids=str)
+@pytest.mark.parametrize(
+    "failure",
+    [NotSent("connection refused"), Throttled("too many", retry_after=7)],
+    ids=["not sent", "throttled"],
+)
+def test_what_was_proved_undone_is_tried_again(shop: Shop, command: Command, failure: Exception) -> None:
+    shop.desk.script("close", raises(failure), raises(failure))
+
+    history = shop.carried_out(command, seconds=30)
+
+    assert came_to(history) == ("closed", None)
+    assert len(shop.desk.sent) == 3
+    assert [a.outcome for a in history.attempts if a.kind == "close"][-1] == "reported"
+
+
+def test_a_throttled_close_waits_as_long_as_the_venue_asks(shop: Shop) -> None:
+    shop.desk.script("close", raises(Throttled("too many", retry_after=30)))
+    shop.take(whole())
+    shop.work()
+
+    shop.wait(29)
+    assert len(shop.desk.sent) == 1
+    shop.wait(2)
+    assert len(shop.desk.sent) == 2
+
+
+def test_a_percent_is_taken_anew_while_nothing_left(shop: Shop) -> None:
+    shop.desk.script("close", raises(NotSent("refused")))
+    shop.take(whole(size=Fraction(Decimal("0.5")), cancel_orders=False))
+    shop.work()
+    shop.desk.trade(SIM, MES, -4)  # the trader reduced it by hand meanwhile
+    shop.wait(2)
+
+    assert shop.desk.sent == ["close 5 MES 12-26 Sim101", "close 3 MES 12-26 Sim101"]
+
+
+@pytest.mark.parametrize("command", [whole(), part()], ids=str)
+def test_a_refusal_is_final_and_told_in_the_venues_words(shop: Shop, command: Command) -> None:
+    shop.desk.script("close", raises(Refused("managed by another strategy")))
+
+    history = shop.carried_out(command, seconds=60)
+
+    assert came_to(history) == ("rejected", "rejected")
+    assert "managed by another strategy" in history.command.reason
+    assert len(shop.desk.sent) == 1
+
+
+def test_a_read_that_fails_before_the_close_sends_nothing_and_is_tried_again(shop: Shop) -> None:
+    shop.desk.script("positions", raises(LOST), raises(NotSent("refused")), raises(Throttled("later")))
+
+    history = shop.carried_out(part(), seconds=20)
+
+    assert shop.desk.sent == ["close 4 MES 12-26 Sim101"]
+    assert came_to(history) == ("closed", None)
+
+
+def test_time_runs_out(shop: Shop) -> None:
+    shop.desk.script("close", *[raises(NotSent("refused"))] * 100)
+
+    history = shop.carried_out(whole(), seconds=200)
+
+    assert came_to(history) == ("gave_up", "gave_up")
+    assert "time" in history.command.reason
+    sent = len(shop.desk.sent)
+    shop.wait(600)
+    assert len(shop.desk.sent) == sent
+
+
+def test_what_is_too_old_before_its_first_attempt_expires(shop: Shop) -> None:
+    (command,) = shop.take(whole(), max_age=60)
+    shop.wait(61)
+
+    assert came_to(shop.history(command)) == ("expired", "expired")
+    assert shop.desk.sent == []
+
+
+def test_a_position_without_its_stop_is_called_unprotected(shop: Shop) -> None:
+    shop.desk.orders = [WorkingOrder(SIM, MES, "stop", market=False)]
+    shop.desk.script("close", raises(Refused("no")))
+
+    history = shop.carried_out(part(4, cancel_orders=True))
+
+    assert came_to(history) == ("rejected", "unprotected")
+
+
+def test_a_lost_cancel_is_repeated_and_the_close_still_goes_out_once(shop: Shop) -> None:
+    shop.desk.orders = [WorkingOrder(SIM, MES, "stop", market=False)]
+    shop.desk.script("cancel", raises(LOST, after_acting=True))
+
+    history = shop.carried_out(part(4, cancel_orders=True), seconds=20)
+
+    assert came_to(history) == ("closed", None)
+    assert shop.desk.held() == 6
+    assert shop.desk.sent.count("close 4 MES 12-26 Sim101") == 1
+
+
+# Lost answers
+
+
+@on_both_databases
+@pytest.mark.parametrize(
+    "command", [whole(), part(4), whole(size=Fraction(Decimal("0.4")), cancel_orders=False)], ids=str
+)
+def test_a_close_that_was_done_though_its_answer_was_lost_is_found(shop: Shop, command: Command) -> None:
+    shop.desk.script("close", raises(LOST, after_acting=True))
+
+    history = shop.carried_out(command, seconds=20)
+
+    assert history.command.status == "closed"
+    assert history.command.attention is None
+    assert len(shop.desk.sent) == 1
+    assert shop.desk.held() == (0 if command == whole() else 6)
+    assert sum(row.quantity for row in history.closed_positions) == 10 - shop.desk.held()
+
+
+@pytest.mark.parametrize(
+    "command", [part(4), part(10), whole(size=Fraction(Decimal("0.4")), cancel_orders=False)], ids=str
+)
+def test_a_part_whose_answer_was_lost_is_never_sent_again(shop: Shop, command: Command) -> None:
+    shop.desk.script("close", raises(LOST))
+
+    history = shop.carried_out(command, seconds=300)
+
+    assert len(shop.desk.sent) == 1
+    assert came_to(history) == ("in_doubt", "in_doubt")
+    assert history.command.settled_at is None
+
+
+@pytest.mark.parametrize(
+    "command", [whole(), FlattenMatching("nt8", account=SIM), FlattenEverything("nt8")], ids=str
+)
+def test_a_whole_close_is_sent_again_only_after_its_effect_could_have_come(
+    shop: Shop, command: Command
+) -> None:
+    shop.desk.script("close", raises(LOST))
+    (command_id,) = shop.take(command)
+    shop.work()
+
+    shop.wait(SETTINGS.settle_window - 1)
+    assert len(shop.desk.sent) == 1
+    for _ in range(10):
+        shop.wait(2)
+    assert came_to(shop.history(command_id)) == ("closed", None)
+    assert len(shop.desk.sent) == 2
+
+
+def test_a_close_that_acts_within_the_window_is_not_repeated(shop: Shop) -> None:
+    shop.desk.script("close", raises(LOST))
+    (command_id,) = shop.take(whole())
+    shop.work()
+    shop.let_pass(11)
+    shop.desk.trade(SIM, MES, -10)
+    for _ in range(10):
+        shop.wait(2)
+
+    assert came_to(shop.history(command_id)) == ("closed", None)
+    assert len(shop.desk.sent) == 1
+
+
+Disturbance = Callable[[Desk], None]
+
+
+def bought_back(desk: Desk) -> None:
+    """Our close was done, and the trader is in again at the same price."""
+    desk.trade(SIM, MES, -10, "5000")
+    desk.trade(SIM, MES, 10, "5000")
+
+
+def bought_back_at_another_price(desk: Desk) -> None:
+    desk.hold(SIM, MES, 10, "5005")
+
+
+def sold_one(desk: Desk) -> None:
+    desk.trade(SIM, MES, -1)
+
+
+def order_works(desk: Desk) -> None:
+    desk.orders.append(WorkingOrder(SIM, MES, "x", market=True))
+
+
+def fills_can_not_be_read(desk: Desk) -> None:
+    desk.script("fills", *[raises(OutcomeUnknown("cut"))] * 500)
+
+
+def fills_are_refused(desk: Desk) -> None:
+    desk.script("fills", *[raises(Refused("900 s only"))] * 500)
+
+
+def orders_can_not_be_read(desk: Desk) -> None:
+    desk.script("orders", *[raises(OutcomeUnknown("cut"))] * 500)
+
+
+def positions_can_not_be_read(desk: Desk) -> None:
+    desk.script("positions", *[raises(OutcomeUnknown("cut"))] * 500)
+
+
+@pytest.mark.parametrize(
+    "disturbance",
+    [
+        sold_one,
+        order_works,
+        fills_can_not_be_read,
+        fills_are_refused,
+        orders_can_not_be_read,
+        positions_can_not_be_read,
+    ],
+)
+@pytest.mark.parametrize("clock", [0, -3600, 3600], ids=["right", "slow", "fast"])
+def test_without_proof_that_nothing_was_done_nothing_is_sent_again(
+    shop: Shop, disturbance: Disturbance, clock: int
+) -> None:
+    shop.desk.clock = timedelta(seconds=clock)
+    shop.desk.script("close", raises(LOST))
+    (command_id,) = shop.take(whole())
+    shop.work()
+    shop.let_pass(5)
+    disturbance(shop.desk)
+    for _ in range(60):
+        shop.wait(2)
+
+    assert len(shop.desk.sent) == 1
+    assert came_to(shop.history(command_id)) == ("in_doubt", "in_doubt")
+
+
+@pytest.mark.parametrize("clock", [0, -3600, 3600], ids=["right", "slow", "fast"])
+def test_a_position_that_was_closed_and_opened_again_is_left_alone(shop: Shop, clock: int) -> None:
+    shop.desk.clock = timedelta(seconds=clock)
+    shop.desk.script("close", raises(LOST))
+    (command_id,) = shop.take(whole())
+    shop.work()
+    shop.let_pass(5)
+    bought_back(shop.desk)
+    for _ in range(60):
+        shop.wait(2)
+
+    assert len(shop.desk.sent) == 1
+    assert shop.desk.held() == 10
+    assert shop.history(command_id).command.status in ("closed", "in_doubt")
+
+
+@pytest.mark.parametrize(
+    "disturbance", [bought_back_at_another_price, lambda desk: desk.hold(SIM, MES, 12)], ids=["price", "grew"]
+)
+def test_a_position_that_is_another_now_is_left_alone_even_without_fills(
+    shop: Shop, disturbance: Disturbance
+) -> None:
+    shop.desk.script("close", raises(LOST))
+    (command_id,) = shop.take(whole("MES1!"))  # an alias is read before, so what was open is known
+    shop.work()
+    shop.let_pass(5)
+    disturbance(shop.desk)
+    for _ in range(60):
+        shop.wait(2)
+
+    assert shop.desk.sent == ["close all MES 12-26 Sim101"]
+    assert came_to(shop.history(command_id)) == ("in_doubt", "position_changed")
+
+
+def test_a_sale_before_the_attempt_is_no_proof_of_it_whatever_the_venues_clock_says(shop: Shop) -> None:
+    shop.desk.clock = timedelta(seconds=3600)
+    shop.desk.hold(SIM, MES, 14)
+    shop.desk.trade(SIM, MES, -4)  # by hand, half a minute before; by the venue's clock, long after
+    shop.desk.later(30)
+    shop.desk.script("close", raises(LOST))
+
+    history = shop.carried_out(part(4), seconds=60)
+
+    assert came_to(history) == ("in_doubt", "in_doubt")
+
+
+def test_the_fills_prove_a_part_though_the_position_was_rebuilt(shop: Shop) -> None:
+    shop.desk.script("close", raises(LOST, after_acting=True))
+    (command_id,) = shop.take(part(4))
+    shop.work()
+    shop.desk.trade(SIM, MES, 4)
+    for _ in range(10):
+        shop.wait(2)
+
+    history = shop.history(command_id)
+    assert came_to(history) == ("closed", None)
+    assert "fills" in history.command.reason
+    assert closed(history) == [(MES, Decimal(4), "snapshot")]
+    assert len(shop.desk.sent) == 1
+
+
+def test_a_part_of_the_part_is_no_proof(shop: Shop) -> None:
+    shop.desk.script("close", acts_in_part(shop.desk, 3))
+
+    history = shop.carried_out(part(4), seconds=300)
+
+    assert came_to(history) == ("in_doubt", "in_doubt")
+    assert numbers(history) == [("10", "6", "7")]
+    assert len(shop.desk.sent) == 1
+
+
+def test_a_position_on_the_other_side_is_not_ours_any_more(shop: Shop) -> None:
+    shop.desk.script("close", raises(LOST))
+    (command_id,) = shop.take(part(4))
+    shop.work()
+    shop.desk.hold(SIM, MES, -2)
+    for _ in range(10):
+        shop.wait(2)
+
+    assert came_to(shop.history(command_id)) == ("closed", None)
+    assert (len(shop.desk.sent), shop.desk.held()) == (1, -2)
+
+
+def test_nothing_open_after_a_lost_answer_means_that_it_was_done(shop: Shop) -> None:
+    shop.desk.script("close", raises(LOST, after_acting=True))
+
+    history = shop.carried_out(whole(), seconds=20)
+
+    assert came_to(history) == ("closed", None)
+    assert closed(history) == [(MES, Decimal(10), "fills")]
+
+
+# Taken, and not there yet
+
+
+def test_a_close_that_was_taken_is_never_sent_again(shop: Shop) -> None:
+    shop.desk.script("close", only_says(Report()))
+    (command_id,) = shop.take(part(4))
+    shop.work()
+    assert came_to(shop.history(command_id)) == ("working", None)
+    for _ in range(60):
+        shop.wait(2)
+
+    assert came_to(shop.history(command_id)) == ("working", "still_open")
+    assert len(shop.desk.sent) == 1
+    shop.desk.trade(SIM, MES, -4)
+    shop.wait(60)
+    assert came_to(shop.history(command_id)) == ("closed", None)
+
+
+def test_a_position_that_grows_meanwhile_is_told(shop: Shop) -> None:
+    shop.desk.script("close", only_says(Report()))
+    (command_id,) = shop.take(part(4))
+    shop.work()
+    shop.desk.hold(SIM, MES, 15)
+    shop.wait(5)
+
+    assert came_to(shop.history(command_id)) == ("working", "position_changed")
+    assert len(shop.desk.sent) == 1
+
+
+def test_a_read_back_that_fails_is_made_again(shop: Shop) -> None:
+    (command_id,) = shop.take(whole())
+    shop.desk.script("positions", *[raises(OutcomeUnknown("cut"))] * 3)
+    shop.work()
+    assert came_to(shop.history(command_id)) == ("working", None)
+    for _ in range(10):
+        shop.wait(2)
+
+    assert came_to(shop.history(command_id)) == ("closed", None)
+    assert len(shop.desk.sent) == 1
+
+
+# Workers that die or fall asleep
+
+
+def dies(_act: Callable[[], Any]) -> Any:
+    raise KeyboardInterrupt("kill -9, as far as this process can")
+
+
+@on_both_databases
+@pytest.mark.parametrize("acts", [True, False])
+@pytest.mark.parametrize("command", [whole(), part(4)], ids=str)
+def test_a_worker_that_dies_within_the_call_leaves_a_doubt_that_is_settled(
+    shop: Shop, command: Command, acts: bool
+) -> None:
+    shop.desk.script("close", lambda act: dies(act()) if acts else dies(act))
+    (command_id,) = shop.take(command)
+    with pytest.raises(KeyboardInterrupt):
+        shop.work()
+    shop.let_pass(LEASE_SECONDS + 1)
+
+    assert Claims(shop.ledger, "worker-2").recover() == [command_id]
+    assert shop.history(command_id).command.status == "in_doubt"
+    for _ in range(10):
+        shop.wait(2)
+    status = "closed" if acts or command == whole() else "in_doubt"
+    assert shop.history(command_id).command.status == status
+    assert shop.desk.sent.count("close 4 MES 12-26 Sim101") <= 1
+    assert (
+        shop.desk.held()
+        == {(True, True): 0, (True, False): 6, (False, True): 0, (False, False): 10}[acts, command == whole()]
+    )
+
+
+def test_a_worker_that_slept_through_its_lease_sends_nothing(shop: Shop) -> None:
+    (command_id,) = shop.take(part(4))
+
+    def sleep(act: Callable[[], Any]) -> Any:
+        shop.let_pass(LEASE_SECONDS + 1)
+        Claims(shop.ledger, "worker-2").recover()
+        return act()
+
+    shop.desk.script("positions", sleep)
+    assert shop.execution.step()
+    assert shop.desk.sent == []
+    shop.work()
+    assert came_to(shop.history(command_id)) == ("closed", None)
+    assert shop.desk.held() == 6
+
+
+def test_an_answer_that_comes_after_the_lease_was_lost_changes_nothing_and_is_kept(shop: Shop) -> None:
+    (command_id,) = shop.take(part(4))
+
+    def slow(act: Callable[[], Any]) -> Any:
+        report = act()
+        shop.let_pass(LEASE_SECONDS + 1)
+        Claims(shop.ledger, "worker-2").recover()
+        return report
+
+    shop.desk.script("close", slow)
+    assert shop.execution.step()
+    history = shop.history(command_id)
+    assert history.command.status == "in_doubt"
+    assert [event.name for event in history.events][-1] == "answered_late"
+    for _ in range(10):
+        shop.wait(2)
+    assert came_to(shop.history(command_id)) == ("closed", None)
+    assert (shop.desk.held(), len(shop.desk.sent)) == (6, 1)
+
+
+def test_every_close_is_in_the_ledger_before_it_leaves(shop: Shop) -> None:
+    seen: list[Any] = []
+
+    def look(act: Callable[[], Any]) -> Any:
+        with shop.ledger.reading() as connection:
+            attempts = tables.attempts
+            seen.extend(
+                connection.execute(select(attempts.c.kind, attempts.c.outcome, attempts.c.request)).all()
+            )
+        return act()
+
+    shop.desk.script("close", look)
+    shop.carried_out(whole())
+
+    assert seen == [("close", None, {"asks": "close all MES 12-26 Sim101"})]
+
+
+# Several at once
+
+
+@on_both_databases
+def test_parts_of_one_position_add_up(shop: Shop) -> None:
+    shop.take(part(4))
+    shop.take(part(3), part(2))
+    shop.work()
+
+    assert shop.desk.sent == [f"close {n} MES 12-26 Sim101" for n in (4, 3, 2)]
+    assert shop.desk.held() == 1
+
+
+def test_a_part_waits_behind_a_doubt_and_a_whole_close_does_not(shop: Shop) -> None:
+    shop.desk.script("close", raises(LOST))
+    (doubtful,) = shop.take(part(4))
+    shop.work()
+    (waiting,) = shop.take(part(3))
+    shop.wait(5)
+    assert shop.history(waiting).command.status == "queued"
+    (rescue,) = shop.take(whole())
+    shop.work()
+
+    assert came_to(shop.history(rescue)) == ("closed", None)
+    for _ in range(20):
+        shop.wait(2)
+    assert shop.history(doubtful).command.status == "closed"
+    assert shop.history(waiting).command.status == "nothing_open"
+    assert shop.desk.held() == 0
+
+
+mishaps = st.sampled_from(
+    [
+        "none",
+        "lost",
+        "done and lost",
+        "not sent",
+        "throttled",
+        "refused",
+        "in part",
+        "nothing",
+        "says nothing open",
+    ]
+)
+
+
+@given(
+    script=st.lists(mishaps, max_size=4),
+    quantity=st.integers(1, 12),
+    reads=st.lists(st.booleans(), max_size=6),
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+def test_whatever_goes_wrong_a_part_is_closed_at_most_once(
+    ledger: Ledger, script: list[str], quantity: int, reads: list[bool]
+) -> None:
+    desk = Desk()
+    desk.hold(SIM, MES, 10)
+    shop = Shop(ledger, desk)
+    moves = {
+        "none": lambda act: act(),
+        "lost": raises(LOST),
+        "done and lost": raises(LOST, after_acting=True),
+        "not sent": raises(NotSent("refused")),
+        "throttled": raises(Throttled("later")),
+        "refused": raises(Refused("no")),
+        "in part": acts_in_part(desk, 1),
+        "nothing": only_says(Report()),
+        "says nothing open": only_says(Report(nothing_open=True)),
+    }
+    desk.script("close", *(moves[name] for name in script))
+    desk.script("positions", *(raises(LOST) if fails else moves["none"] for fails in reads))
+
+    history = shop.carried_out(part(quantity), seconds=200)
+
+    wanted = max(0, 10 - quantity)
+    assert wanted <= desk.held() <= 10
+    assert (history.command.status == "closed") <= (desk.held() == wanted)
+    assert sum(row.quantity or 0 for row in history.closed_positions) <= quantity
+    done = [name for name in script if name in ("done and lost", "in part", "none")]
+    assert history.command.status in (
+        "closed",
+        "in_doubt",
+        "rejected",
+        "working",
+        "gave_up",
+        "nothing_open",
+    ), done
+    with ledger.writing() as connection:  # the next example must not wait behind this one
+        connection.execute(tables.commands.update().values(status="cancelled", due_at=None))
