@@ -1,5 +1,6 @@
 """The door: `POST /hooks/<hook>[/<secret>]`. The answer goes out before any broker is called."""
 
+import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -143,7 +144,7 @@ def _body() -> bytes | None:
 
     Werkzeug's own limit cuts a chunked body silently, so the stream is read here, past the limit, and measured.
     """
-    request.max_content_length = None
+    request.max_content_length = sys.maxsize  # None would be the application's own limit
     try:
         body = request.stream.read(LARGEST_BODY + 1)
     except (ClientDisconnected, ParseException, OSError, ValueError):
