@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DBAPIError, OperationalError, ResourceClosedError
+from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError, ResourceClosedError
 from sqlalchemy.exc import TimeoutError as NoFreeConnection
 
 STATEMENT_SECONDS = 1.5
@@ -74,7 +74,8 @@ def translated() -> Iterator[None]:
     except (OperationalError, NoFreeConnection, ResourceClosedError) as exc:
         raise LedgerUnavailable(_first_line(exc)) from exc
     except DBAPIError as exc:
-        if exc.connection_invalidated:
+        # Plain, and no kind of it, is what SQLite says of a file that is damaged or no database.
+        if exc.connection_invalidated or type(exc) is DatabaseError:
             raise LedgerUnavailable(_first_line(exc)) from exc
         raise
 
@@ -86,6 +87,13 @@ def normalised(url: str) -> URL:
 
 def _first_line(exc: Exception) -> str:
     return str(getattr(exc, "orig", None) or exc).splitlines()[0]
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise LedgerUnavailable(f"the folder {folder} can't be made: {exc.strerror}") from exc
 
 
 def _engine(url: URL, threads: int) -> Engine:
@@ -111,7 +119,7 @@ def _engine(url: URL, threads: int) -> Engine:
 
 def _sqlite_engine(url: URL, threads: int) -> Engine:
     if url.database and url.database != ":memory:":
-        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(Path(url.database).parent)
     engine = create_engine(
         url, pool_size=threads, max_overflow=2, pool_timeout=0.5, connect_args={"timeout": STATEMENT_SECONDS}
     )

@@ -78,6 +78,7 @@ commands = Table(
     Column("holdings", Json),  # before, target and after of each position; null: not known yet
     Column("fixed", Boolean, nullable=False),  # an attempt may have left: before and target stay
     Index("ix_commands_due", "due_at", "urgency", "seq"),
+    Index("ix_commands_lease_until", "lease_until"),
     Index("ix_commands_status_seq", "status", "seq"),
     Index("ix_commands_lane", "broker", "lane_account", "lane_root", "status"),
     Index("ix_commands_attention_seq", "attention", "seq"),

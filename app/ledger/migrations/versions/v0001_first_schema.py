@@ -89,6 +89,7 @@ def upgrade() -> None:
     op.create_index("ix_commands_attention_seq", "commands", ["attention", "seq"])
     op.create_index("ix_commands_due", "commands", ["due_at", "urgency", "seq"])
     op.create_index("ix_commands_lane", "commands", ["broker", "lane_account", "lane_root", "status"])
+    op.create_index("ix_commands_lease_until", "commands", ["lease_until"])
     op.create_index("ix_commands_status_seq", "commands", ["status", "seq"])
     op.create_table(
         "attempts",
