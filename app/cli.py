@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import requests
 
 from app.ledger.connection import Ledger, LedgerUnavailable
-from app.ledger.schema import migrate
+from app.ledger.schema import SchemaMismatch, migrate
 from app.passwords import password_hash
 from config.environment import ROLES, load, process_values, secret_variable
 from config.file import ConfigurationFault, Role
@@ -19,7 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         code: int = options.run(options)
-    except (ConfigurationFault, LedgerUnavailable) as exc:
+    except (ConfigurationFault, LedgerUnavailable, SchemaMismatch) as exc:
         print(f"{options.command}: {exc}", file=sys.stderr)
         return 2 if isinstance(exc, ConfigurationFault) else 1
     return code
@@ -96,6 +96,9 @@ def _send(options: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         return 2
+    if not (secret.isascii() and secret.isprintable()):
+        print(f"send: {options.secret_env} holds what no header can carry: use ASCII", file=sys.stderr)
+        return 2
     text = sys.stdin.read() if options.text == "-" else options.text
     values = process_values()
     site = options.url or values["public_url"] or f"http://127.0.0.1:{values['port']}"
@@ -115,7 +118,7 @@ def _send(options: argparse.Namespace) -> int:
         )
         return 1
     print(answer.status_code, answer.text)
-    return 0 if answer.ok else 1
+    return 0 if 200 <= answer.status_code < 300 else 1
 
 
 def _hash_password(options: argparse.Namespace) -> int:

@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from marshmallow import EXCLUDE, Schema, ValidationError, validates_schema
+from marshmallow.fields import Field
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,13 @@ class StrictSchema(Schema):
 
     class Meta:
         unknown = EXCLUDE  # refused below, where a hint can be given
+
+    def on_bind_field(self, field_name: str, field_obj: Any) -> None:
+        if field_obj.error_messages["required"] == Field.default_error_messages["required"]:
+            field_obj.error_messages["required"] = {
+                "message": "is missing",
+                "hint": "it is required: write it",
+            }
 
     def known_names(self) -> list[str]:
         return [field.data_key or name for name, field in self.fields.items()]

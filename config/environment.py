@@ -118,7 +118,7 @@ def _file(role: Role, environ: Mapping[str, str], faults: list[Fault]) -> Config
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as exc:
             reason = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8"
-            hint = "copy config/flatwire.example.toml there, or name your file in FLATWIRE_CONFIG"
+            hint = "write it as docs/configuration.md says, or name yours in FLATWIRE_CONFIG"
             faults.append(Fault(str(path), f"can't be read: {reason}", hint))
             return None
     try:

@@ -213,11 +213,15 @@ class TableOf(fields.Field[dict[str, Any]]):
         return None
 
 
+def _missing(table: str) -> dict[str, Any]:
+    return {"required": {"message": "is missing", "hint": f"write a table {table}; docs/configuration.md"}}
+
+
 class FileSchema(StrictSchema):
     """The whole file."""
 
-    brokers = TableOf(BrokerSchema, "broker", required=True)
-    hooks = TableOf(HookSchema, "hook", required=True)
+    brokers = TableOf(BrokerSchema, "broker", required=True, error_messages=_missing("[brokers.<name>]"))
+    hooks = TableOf(HookSchema, "hook", required=True, error_messages=_missing("[hooks.<name>]"))
 
     def unknown_fault(self, name: str, known: list[str]) -> dict[str, str | None]:
         hint = did_you_mean(name, known, otherwise="tables: [brokers.…] and [hooks.…]")

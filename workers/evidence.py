@@ -15,7 +15,7 @@ from app.domain.commands import (
     Whole,
 )
 from app.domain.instruments import account_key, contract_of
-from app.domain.positions import ClosedPosition, Fill, Holding, Position, Report, Source, WorkingOrder
+from app.domain.positions import ClosedPosition, Fill, Holding, Position, Report, Side, Source, WorkingOrder
 
 NOTHING = Decimal(0)
 
@@ -25,15 +25,18 @@ Placed = Holding | Position | Fill | WorkingOrder
 
 def matching(command: Command, positions: Iterable[Position], today: date) -> tuple[Position, ...]:
     """The positions that the command is about, whatever they are called."""
+    return tuple(position for position in positions if is_about(command, position, position.side, today))
+
+
+def is_about(command: Command, thing: Placed, side: Side, today: date) -> bool:
+    """Whether something of a position on this side is of one that the command is about."""
     if isinstance(command, FlattenEverything):
-        return tuple(positions)
+        return True
     wanted = contract_of(command.instrument, today) if command.instrument else None
-    return tuple(
-        position
-        for position in positions
-        if (command.account is None or account_key(command.account) == account_key(position.account))
-        and (wanted is None or wanted.overlaps(contract_of(position.instrument, today)))
-        and command.side in (None, position.side)
+    return (
+        (command.account is None or account_key(command.account) == account_key(thing.account))
+        and (wanted is None or wanted.overlaps(contract_of(thing.instrument, today)))
+        and command.side in (None, side)
     )
 
 
@@ -74,6 +77,13 @@ def same_position(one: Placed, other: Placed, today: date) -> bool:
     ) == contract_of(other.instrument, today)
 
 
+def could_be_of(position: Position, thing: Placed, today: date) -> bool:
+    """The same, generously: a name without an expiry could be of any. For where there must be nothing."""
+    return account_key(position.account) == account_key(thing.account) and contract_of(
+        position.instrument, today
+    ).overlaps(contract_of(thing.instrument, today))
+
+
 def left_of(holding: Holding, positions: Iterable[Position], today: date) -> Decimal:
     """What is left of a holding. On the other side nothing is: the closing orders of our venues can't flip."""
     return sum(
@@ -110,40 +120,33 @@ def replaced(holding: Holding, positions: Iterable[Position], today: date) -> bo
     )
 
 
+def opened_after(position: Position) -> Holding:
+    """A position as one of which nothing was there before, for the fills to bear out."""
+    return Holding(position.account, position.instrument, position.side, NOTHING, NOTHING, position.quantity)
+
+
 def accounted_for(holding: Holding, fills: Iterable[Fill], sent_at: datetime, today: date) -> bool:
-    """Whether the fills since the attempt did all of it, though the position shows otherwise by now.
+    """Whether the fills since the attempt did all of it, and what was opened besides explains what is there.
 
     `fills` are recent by the venue's clock; they must be by ours too, so that a clock that is wrong proves nothing.
+    They must add up to the position as well: venues give whole seconds, so a fill from just before the attempt can be
+    among them, of the close before this one, say.
     """
-    since = sent_at.replace(microsecond=0)  # venues give whole seconds
-    done = sum(
-        (
-            fill.quantity
-            for fill in fills
-            if fill.reduces is holding.side and fill.at >= since and same_position(holding, fill, today)
-        ),
-        NOTHING,
-    )
-    return done >= holding.before - holding.target
+    since = sent_at.replace(microsecond=0)
+    mine = [fill for fill in fills if fill.at >= since and same_position(holding, fill, today)]
+    reduced = sum((fill.quantity for fill in mine if fill.reduces is holding.side), NOTHING)
+    opened = sum((fill.quantity for fill in mine if fill.reduces is not holding.side), NOTHING)
+    return reduced >= holding.before - holding.target and holding.after == holding.before - reduced + opened
 
 
 def untouched(position: Position, fills: Iterable[Fill], today: date) -> bool:
     """Whether no fill, on either side, is of this position."""
-    return not any(same_position(position, fill, today) for fill in fills)
+    return not any(could_be_of(position, fill, today) for fill in fills)
 
 
-def is_closed_by(command: Command, closed: ClosedPosition, today: date) -> bool:
-    """Whether what was closed is what the command is about."""
-    if isinstance(command, FlattenEverything):
-        return True
-    return (
-        (command.account is None or account_key(command.account) == account_key(closed.account))
-        and (
-            command.instrument is None
-            or contract_of(command.instrument, today).overlaps(contract_of(closed.instrument, today))
-        )
-        and command.side in (None, closed.side)
-    )
+def unreduced(position: Position, fills: Iterable[Fill], today: date) -> bool:
+    """Whether no fill made this position smaller."""
+    return untouched(position, (fill for fill in fills if fill.reduces is position.side), today)
 
 
 def alike(command: Command, positions: Sequence[Position], today: date) -> tuple[Position, ...]:
@@ -157,6 +160,17 @@ def alike(command: Command, positions: Sequence[Position], today: date) -> tuple
         if contract_of(position.instrument, today).root == root
         and (command.account is None or account_key(command.account) == account_key(position.account))
     )
+
+
+def at_target(holdings: Iterable[Holding]) -> tuple[Holding, ...]:
+    """The holdings as the close left them, whatever was opened after."""
+    return tuple(h if reached(h) else replace(h, after=h.target) for h in holdings)
+
+
+def to_close(holding: Holding) -> Decimal:
+    """How much a call may close: what still stands above the target, and never more than was asked."""
+    standing = holding.before if holding.after is None else min(holding.before, holding.after)
+    return standing - holding.target
 
 
 def closed_positions(
@@ -198,7 +212,7 @@ def _closed(
         average_price=mark.average_price if mark else holding.average_price,
         close_price=mark.market_price if mark else holding.market_price,
         # The mark's profit is of all that was open; ours is the part that was closed.
-        profit_loss=None if profit_loss is None else exact(profit_loss * quantity / size),
+        profit_loss=None if profit_loss is None else exact(profit_loss * min(quantity, size) / size),
         source=Source.SNAPSHOT,
         order_ids=order_ids,
         raw=dict(mark.raw) if mark else {},
@@ -236,6 +250,6 @@ def _closed_by(fills: Sequence[Fill]) -> ClosedPosition:
 
 
 def exact(value: Decimal) -> Decimal:
-    """At most eight decimals, and no trailing zeros beyond the first."""
-    rounded = value.quantize(Decimal("1e-8")).normalize()
+    """At most eight decimals, and no trailing zeros beyond the first. Zero has no sign."""
+    rounded = (value.quantize(Decimal("1e-8")) + NOTHING).normalize()
     return rounded if rounded.as_tuple().exponent < 0 else rounded.quantize(Decimal("0.1"))  # type: ignore[operator]

@@ -148,7 +148,7 @@ class Execution:
                 if command.whole and command.cancel_orders:
                     return broker.close(command, instrument, None)
                 assert holdings, "a close by quantity is planned on a read"
-                return broker.close(command, instrument, holdings[0].before - holdings[0].target)
+                return broker.close(command, instrument, evidence.to_close(holdings[0]))
         raise AssertionError(command)
 
     def _cancel(self, claim: Claim, holdings: tuple[Holding, ...]) -> bool:
@@ -195,7 +195,7 @@ class Execution:
         )
         answer = Answer(attempt.number, REPORTED, answered.answer, report=report)
         self._journal.move(claim, taken, answer, keep=True)
-        age = time.monotonic() - started
+        age = claim.taken_at - started  # as of the claim, like the ages of the others
         claim.closes += (replace(attempt, outcome=REPORTED, report=report, age=age),)
         self._move(claim, self._reconciliation(claim).verify())
 
@@ -219,15 +219,16 @@ class Execution:
         )
 
     def _again(self, claim: Claim, exc: BrokerError) -> Step:
-        """Nothing was done: try again after a wait, unless time would run out."""
+        """Nothing was done: try again after a wait, unless time would run out. Before a first attempt, the age counts."""
         delay = retry_delay(claim.tries + 1, exc.retry_after)
-        if (claim.since_first_attempt or 0) + delay >= self._settings(claim).retry_for:
+        attempted = claim.status is Status.SENDING or claim.since_first_attempt is not None
+        if attempted and (claim.since_first_attempt or 0) + delay >= self._settings(claim).retry_for:
             last = claim.closes[-1] if claim.closes else None
             return gave_up(f"{exc.detail}; no time is left to try again", claim.holdings, last, self._today())
         return Step(Status.QUEUED, exc.detail, delay)
 
     def _move(self, claim: Claim, step: Step, answer: Answer | None = None) -> None:
-        if claim.cancelled_orders and step.status in UNPROTECTED:
+        if claim.cancelled_orders and (step.status in UNPROTECTED or step.attention is Attention.STILL_OPEN):
             step = replace(step, attention=Attention.UNPROTECTED)
         self._journal.move(claim, step, answer)
         log.info("command_moved", status=step.status, reason=step.reason, attention=step.attention)

@@ -35,16 +35,33 @@ class Ledger:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A transaction that only reads."""
-        with translated(), self.engine.connect() as connection, connection.begin():
+        with self.translated(), self.engine.connect() as connection, connection.begin():
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """A transaction that writes: committed at the end of the block, rolled back on an exception."""
-        with translated(), self._turn_to_write(), self.engine.connect() as connection:
+        with self.translated(), self._turn_to_write(), self.engine.connect() as connection:
             connection = connection.execution_options(flatwire_writes=True)
             with connection.begin():
                 yield connection
+
+    @contextmanager
+    def translated(self) -> Iterator[None]:
+        """What the driver says when the database is away, slow or locked becomes LedgerUnavailable; bugs stay bugs."""
+        try:
+            yield
+        except (OperationalError, NoFreeConnection, ResourceClosedError) as exc:
+            raise LedgerUnavailable(self._told(exc)) from exc
+        except DBAPIError as exc:
+            # Plain, and no kind of it, is what SQLite says of a file that is damaged or no database.
+            if exc.connection_invalidated or type(exc) is DatabaseError:
+                raise LedgerUnavailable(self._told(exc)) from exc
+            raise
+
+    def _told(self, exc: Exception) -> str:
+        reason = str(getattr(exc, "orig", None) or exc).splitlines()[0]
+        return f"the ledger at {self.url.render_as_string(hide_password=True)}: {reason}"
 
     @contextmanager
     def _turn_to_write(self) -> Iterator[None]:
@@ -66,27 +83,9 @@ class Ledger:
         self.engine.dispose()
 
 
-@contextmanager
-def translated() -> Iterator[None]:
-    """What the driver says when the database is away, slow or locked becomes LedgerUnavailable; bugs stay what they are."""
-    try:
-        yield
-    except (OperationalError, NoFreeConnection, ResourceClosedError) as exc:
-        raise LedgerUnavailable(_first_line(exc)) from exc
-    except DBAPIError as exc:
-        # Plain, and no kind of it, is what SQLite says of a file that is damaged or no database.
-        if exc.connection_invalidated or type(exc) is DatabaseError:
-            raise LedgerUnavailable(_first_line(exc)) from exc
-        raise
-
-
 def normalised(url: str) -> URL:
     """The URL as SQLAlchemy wants it: PaaS hosts write `postgres://`, and both spellings mean psycopg 3."""
     return make_url(re.sub(r"^postgres(ql)?(\+psycopg)?://", "postgresql+psycopg://", url))
-
-
-def _first_line(exc: Exception) -> str:
-    return str(getattr(exc, "orig", None) or exc).splitlines()[0]
 
 
 def _make_folder(folder: Path) -> None:

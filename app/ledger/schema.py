@@ -8,7 +8,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
-from app.ledger.connection import Ledger, translated
+from app.ledger.connection import Ledger
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 _MIGRATION_LOCK = 0x666C6174  # "flat": any fixed number that is ours
@@ -19,8 +19,11 @@ class SchemaMismatch(Exception):
 
 
 def migrate(ledger: Ledger) -> tuple[str | None, str]:
-    """Bring the schema up to date, one process at a time. The revisions before and after."""
-    with translated(), ledger.engine.connect() as connection:
+    """Bring the schema up to date, one process at a time. The revisions before and after.
+
+    Raises SchemaMismatch if a later version made it.
+    """
+    with ledger.translated(), ledger.engine.connect() as connection:
         connection = connection.execution_options(flatwire_writes=True)
         with connection.begin():
             if not ledger.sqlite:
@@ -30,6 +33,10 @@ def migrate(ledger: Ledger) -> tuple[str | None, str]:
                 connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
                 connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
             before = _revision(connection)
+            if before not in (None, *_known()):
+                raise SchemaMismatch(
+                    f"the ledger's schema is {before}, which a later version made: run that one"
+                )
             config = _config()
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
@@ -55,6 +62,10 @@ def _head() -> str:
     head = ScriptDirectory(str(MIGRATIONS)).get_current_head()
     assert head, "there is always a first migration"
     return head
+
+
+def _known() -> list[str]:
+    return [script.revision for script in ScriptDirectory(str(MIGRATIONS)).walk_revisions()]
 
 
 def _config() -> Config:

@@ -1,0 +1,137 @@
+"""What a venue shows of one claim: one reading of the positions, and the fills and orders that speak for or against it."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from app.domain.commands import ClosePosition, FlattenEverything
+from app.domain.failures import OutcomeUnknown, Refused
+from app.domain.positions import Fill, Holding, Position
+from app.ledger.claims import Claim, PastAttempt
+from config.file import BrokerSettings
+from workers import evidence
+from workers.observation import Observation
+
+ROUNDING = 5.0
+"""Seconds by which the fills are asked for further back where there must be none: venues round their times."""
+
+
+def age_of(attempt: PastAttempt, claim: Claim) -> float:
+    """Seconds since it was sent, by now."""
+    return attempt.age + time.monotonic() - claim.taken_at
+
+
+def that_may_have_acted(attempts: Sequence[PastAttempt]) -> tuple[PastAttempt, ...]:
+    """Those that the venue took, and those whose answer is not known."""
+    return tuple(
+        attempt
+        for attempt in attempts
+        if attempt.outcome in (None, OutcomeUnknown.outcome)
+        or (attempt.report is not None and not attempt.report.nothing_open)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """One reading of the open positions. Fills and orders are read when they are asked for, which raises BrokerError."""
+
+    claim: Claim
+    settings: BrokerSettings
+    today: date
+    observation: Observation
+    positions: tuple[Position, ...]
+
+    @property
+    def holdings(self) -> tuple[Holding, ...]:
+        """What the command is to reduce, with what is left of each; empty if nobody saw it before."""
+        return evidence.with_after(self.claim.holdings or (), self.positions, self.today)
+
+    @property
+    def mine(self) -> tuple[Position, ...]:
+        """What is open of what the command is about."""
+        return evidence.matching(self.claim.command, self.positions, self.today)
+
+    @property
+    def all_reached(self) -> bool:
+        """Whether each position is at its target; of a flatten also, whether nothing matches any more."""
+        if self.holdings and isinstance(self.claim.command, ClosePosition):
+            return all(evidence.reached(holding) for holding in self.holdings)
+        return not self.mine
+
+    @property
+    def another(self) -> bool:
+        """Whether a position is not what it was: somebody else is trading it."""
+        return any(
+            evidence.grew(holding) or evidence.replaced(holding, self.positions, self.today)
+            for holding in self.holdings
+        )
+
+    def done_by_fills(self) -> bool:
+        """Whether the close was done all the same, and the fills since explain all that is open now."""
+        if not self.holdings:
+            return False
+        strangers = [
+            evidence.opened_after(position)
+            for position in self.mine
+            if not any(evidence.same_position(holding, position, self.today) for holding in self.holdings)
+        ]
+        to_explain = [holding for holding in self.holdings if not evidence.reached(holding)] + strangers
+        if not to_explain:
+            return True
+        fills = self._fills() or ()
+        return all(evidence.accounted_for(holding, fills, self.since, self.today) for holding in to_explain)
+
+    def nothing_happened(self) -> bool:
+        """Whether it is proved that nothing was filled of what is open now, and that no close of ours still works."""
+        return self._proved(evidence.untouched)
+
+    def nothing_was_reduced(self) -> bool:
+        """The same, whatever was opened: enough where the venue itself says that it did nothing."""
+        return self._proved(evidence.unreduced)
+
+    def fills(self) -> tuple[Fill, ...] | None:
+        """The fills of what the command is about; None if they can't be known (any more)."""
+        fills = self._fills()
+        if fills is None:
+            return None
+        command = self.claim.command
+        return tuple(fill for fill in fills if evidence.is_about(command, fill, fill.reduces, self.today))
+
+    @property
+    def since(self) -> datetime:
+        """When the first attempt that may have acted was sent."""
+        return self._first.sent_at
+
+    def _proved(self, unharmed: Callable[[Position, Sequence[Fill], date], bool]) -> bool:
+        # A request takes up to its deadline to reach the venue, which counts the seconds from then.
+        fills = self._fills(self.settings.deadline + ROUNDING)
+        if fills is None or not all(unharmed(position, fills, self.today) for position in self.mine):
+            return False
+        # Stops and targets may work on; a market order could be the one of our request.
+        return not any(
+            order.market and evidence.could_be_of(position, order, self.today)
+            for order in self.observation.working_orders(self._accounts())
+            for position in self.mine
+        )
+
+    @property
+    def _first(self) -> PastAttempt:
+        """The first attempt that may have acted."""
+        return (*that_may_have_acted(self.claim.closes), self.claim.closes[-1])[0]
+
+    def _fills(self, further_back: float = 0.0) -> tuple[Fill, ...] | None:
+        """The fills since the first attempt that may have acted; None if they can't be known (any more)."""
+        accounts = self._accounts()
+        if not accounts:
+            return None
+        try:
+            return self.observation.fills(accounts, age_of(self._first, self.claim) + further_back)
+        except Refused:
+            return None
+
+    def _accounts(self) -> list[str]:
+        command = self.claim.command
+        named = [] if isinstance(command, FlattenEverything) else [command.account]
+        seen = [h.account for h in self.holdings] + [p.account for p in self.mine]
+        return [account for account in (*named, *seen) if account]
