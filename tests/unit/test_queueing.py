@@ -1,0 +1,111 @@
+"""The doorbell on a real Redis: one ring an id, no wait for a dead server, and no function of a stranger's."""
+
+import time
+from typing import Any
+
+import pytest
+from rq import Queue, SimpleWorker
+from rq.job import Callback
+from rq.serializers import JSONSerializer
+
+from app.queueing import CARRY_ON, QUEUE, Doorbell, DoorbellJob, _connection_url
+from tests.running import RedisServer, free_port
+from workers import jobs
+
+
+def queue_of(server: RedisServer) -> Queue:
+    return Queue(QUEUE, connection=server.client, serializer=JSONSerializer, job_class=DoorbellJob)
+
+
+def test_a_ring_is_one_job_with_one_string(redis_server: RedisServer) -> None:
+    assert Doorbell(redis_server.url).ring(["a1", "b2"])
+
+    rung = queue_of(redis_server).jobs
+    assert [(job.func_name, job.args, job.kwargs) for job in rung] == [
+        (CARRY_ON, ["a1"], {}),
+        (CARRY_ON, ["b2"], {}),
+    ]
+
+
+def test_without_redis_nobody_waits_and_nothing_is_raised() -> None:
+    doorbell = Doorbell(f"redis://127.0.0.1:{free_port()}/0")
+    began = time.monotonic()
+    rung = [doorbell.ring(["a1"]) for _ in range(200)]
+
+    assert not any(rung)
+    assert time.monotonic() - began < 1.0
+    assert doorbell.answers() is False
+
+
+def test_without_an_address_there_is_no_doorbell() -> None:
+    assert (Doorbell(None).ring(["a1"]), Doorbell(None).answers()) == (False, None)
+
+
+def test_a_frozen_redis_costs_one_short_wait(redis_server: RedisServer) -> None:
+    doorbell = Doorbell(redis_server.url)
+    assert doorbell.ring(["a1"])
+    redis_server.freeze()
+    try:
+        began = time.monotonic()
+        assert not doorbell.ring(["b2"])
+        assert not doorbell.ring(["c3"])
+        assert time.monotonic() - began < 1.5
+    finally:
+        redis_server.thaw()
+
+
+@pytest.mark.parametrize(
+    "stranger",
+    [
+        {"func": "os.system", "args": ("touch /tmp/flatwire-was-here",)},
+        {"func": "builtins.eval", "args": ("1",)},
+        {"func": "app.cli.main", "args": (["check"],)},
+        {"func": "workers.jobs.bind", "args": ("x",)},
+    ],
+    ids=lambda it: it["func"],
+)
+def test_a_job_of_a_strangers_is_not_run(redis_server: RedisServer, stranger: dict[str, Any]) -> None:
+    strangers = Queue(QUEUE, connection=redis_server.client, serializer=JSONSerializer)
+    job = strangers.enqueue_call(**stranger)
+    ours = queue_of(redis_server)
+    worker = SimpleWorker(
+        [ours], connection=ours.connection, serializer=JSONSerializer, job_class=DoorbellJob
+    )
+    worker.work(burst=True, logging_level="CRITICAL")
+
+    assert "is no job of Flatwire" in (job.latest_result().exc_string or "")
+    assert job.is_failed
+
+
+def test_a_strangers_callback_is_not_called(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rung: list[str] = []
+    monkeypatch.setattr(jobs, "carry_on", rung.append)
+    strangers = Queue(QUEUE, connection=redis_server.client, serializer=JSONSerializer)
+    called: list[Any] = []
+    monkeypatch.setattr(jobs, "bind", lambda *it: called.append(it))
+    strangers.enqueue(CARRY_ON, "a1", on_success=Callback("workers.jobs.bind"))
+    ours = queue_of(redis_server)
+    worker = SimpleWorker(
+        [ours], connection=ours.connection, serializer=JSONSerializer, job_class=DoorbellJob
+    )
+    worker.work(burst=True, logging_level="CRITICAL")
+
+    assert (rung, called) == (["a1"], [])
+
+
+@pytest.mark.parametrize(
+    ("url", "verify", "expected"),
+    [
+        ("redis://h:1/0", False, "redis://h:1/0"),
+        ("rediss://:p@h:1", True, "rediss://:p@h:1"),
+        ("rediss://:p@h:1", False, "rediss://:p@h:1?ssl_cert_reqs=none"),
+        ("rediss://h:1?ssl_cert_reqs=required&db=2", False, "rediss://h:1?db=2&ssl_cert_reqs=none"),
+        ("unix:///tmp/s", False, "unix:///tmp/s"),
+    ],
+)
+def test_a_certificate_is_left_unchecked_only_where_that_was_asked(
+    url: str, verify: bool, expected: str
+) -> None:
+    assert _connection_url(url, verify) == expected
