@@ -36,7 +36,7 @@ fresh: .venv/dev.stamp ## Do what the README says, in a clean clone and a tempor
 bench: .venv/dev.stamp ## Measure how long an alert takes, on each database
 	@$(BIN)/python -m tests.bench
 
-screenshots: .venv/dev.stamp ## Make the pictures of the docs anew
+screenshots: .venv/dev.stamp ## Picture each page into var/screenshots/; the docs show some
 	@$(BIN)/python -m tests.screenshots
 
 lock: .venv/dev.stamp ## Pin every dependency, with hashes, for all platforms

@@ -1,5 +1,6 @@
-"""`python -m tests.screenshots [folder]`: the pictures of the docs, made with a product of their own."""
+"""`python -m tests.screenshots`: each page, wide and on a phone, light and dark, into `var/screenshots/`."""
 
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -25,6 +26,10 @@ POSITIONS = (
 )
 # A slow fill is still on its way when the picture is taken.
 PATIENT = CONFIGURATION.replace("verify_for = 5", "verify_for = 60")
+
+
+SHOWN = ("closes-wide", "closes-phone-dark")
+"""What the docs show."""
 
 
 def main(folder: Path) -> None:
@@ -72,9 +77,12 @@ def shoot(browser: Browser, product: Product, folder: Path, name: str, signed_in
             else:
                 tab.page.goto("/login")
             suffix = "" if scheme == "light" else "-dark"
-            tab.page.screenshot(path=folder / f"{name}-{size}{suffix}.png")
+            path = folder / f"{name}-{size}{suffix}.png"
+            tab.page.screenshot(path=path)
+            if path.stem in SHOWN:
+                shutil.copy(path, ROOT / "docs" / "screenshots")
             tab.close()
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs" / "screenshots")
+    main(ROOT / "var" / "screenshots")
