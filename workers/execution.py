@@ -106,7 +106,7 @@ class Execution:
         except Refused as exc:
             return Step(Status.REJECTED, exc.detail, attention=Attention.REJECTED)
         except BrokerError as exc:
-            return self._again(claim, exc)
+            return self._again(claim, exc, claim.tries)
         mine = evidence.matching(claim.command, positions, self._today())
         if not mine:
             return nothing_open(claim.command, positions, self._today())
@@ -163,7 +163,7 @@ class Execution:
             return False
         except BrokerError as exc:
             # Cancelling twice does no harm, so a lost answer is only a reason to repeat it.
-            self._move(claim, self._again(claim, exc), _failed(attempt, exc))
+            self._move(claim, self._again(claim, exc, claim.tries), _failed(attempt, exc))
             return False
         answer = Answer(attempt.number, REPORTED, answered.answer, report=answered.result)
         self._journal.move(claim, Step(Status.QUEUED, due_in=0), answer, keep=True)
@@ -177,7 +177,7 @@ class Execution:
         try:
             answered = call.make(guard(claim))
         except (NotSent, Throttled) as exc:
-            self._move(claim, self._again(claim, exc), _failed(attempt, exc))
+            self._move(claim, self._again(claim, exc, len(claim.closes)), _failed(attempt, exc))
             return
         except Refused as exc:
             step = Step(Status.REJECTED, exc.detail, attention=Attention.REJECTED)
@@ -218,10 +218,11 @@ class Execution:
             retry_for=settings.retry_for,
         )
 
-    def _again(self, claim: Claim, exc: BrokerError) -> Step:
+    def _again(self, claim: Claim, exc: BrokerError, tries: int) -> Step:
         """Nothing was done: try again after a wait, unless time would run out. Before a first attempt, the age counts."""
-        delay = retry_delay(claim.tries + 1, exc.retry_after)
-        attempted = claim.status is Status.SENDING or claim.since_first_attempt is not None
+        delay = retry_delay(tries + 1, exc.retry_after)
+        sent_now = claim.status is Status.SENDING or claim.cancelled_orders
+        attempted = sent_now or claim.since_first_attempt is not None
         if attempted and (claim.since_first_attempt or 0) + delay >= self._settings(claim).retry_for:
             last = claim.closes[-1] if claim.closes else None
             return gave_up(f"{exc.detail}; no time is left to try again", claim.holdings, last, self._today())

@@ -104,16 +104,16 @@ class Findings:
         return self._first.sent_at
 
     def _proved(self, unharmed: Callable[[Position, Sequence[Fill], date], bool]) -> bool:
+        # Orders before fills: one that fills between the two reads must not escape both.
+        # Stops and targets may work on; a market order could be the one of our request.
+        orders = [order for order in self.observation.working_orders(self._accounts()) if order.market]
+        if any(
+            evidence.could_be_of(position, order, self.today) for order in orders for position in self.mine
+        ):
+            return False
         # A request takes up to its deadline to reach the venue, which counts the seconds from then.
         fills = self._fills(self.settings.deadline + ROUNDING)
-        if fills is None or not all(unharmed(position, fills, self.today) for position in self.mine):
-            return False
-        # Stops and targets may work on; a market order could be the one of our request.
-        return not any(
-            order.market and evidence.could_be_of(position, order, self.today)
-            for order in self.observation.working_orders(self._accounts())
-            for position in self.mine
-        )
+        return fills is not None and all(unharmed(position, fills, self.today) for position in self.mine)
 
     @property
     def _first(self) -> PastAttempt:
