@@ -22,6 +22,11 @@ class Listener(SimpleWorker):
 
     stopping: threading.Event
 
+    def _install_signal_handlers(self) -> None:
+        """A signal that came before went to this process's own handler, and RQ would wait for rings for ever."""
+        super()._install_signal_handlers()  # type: ignore[no-untyped-call]
+        self._stop_requested = self._stop_requested or self.stopping.is_set()
+
     def request_stop(self, signum: int, frame: FrameType | None) -> None:
         self.stopping.set()
         super().request_stop(signum, frame)  # type: ignore[no-untyped-call]

@@ -1,6 +1,10 @@
 """The doorbell on a real Redis: one ring an id, no wait for a dead server, and no function of a stranger's."""
 
+import os
+import signal
+import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,6 +15,7 @@ from rq.serializers import JSONSerializer
 from app.queueing import CARRY_ON, QUEUE, Doorbell, DoorbellJob, _connection_url
 from tests.running import RedisServer, free_port
 from workers import jobs
+from workers.listening import Listener, listen
 
 
 def queue_of(server: RedisServer) -> Queue:
@@ -93,6 +98,36 @@ def test_a_strangers_callback_is_not_called(
     worker.work(burst=True, logging_level="CRITICAL")
 
     assert (rung, called) == (["a1"], [])
+
+
+@pytest.fixture
+def own_signals() -> Iterator[None]:
+    """RQ takes over the process's signals; they are given back."""
+    kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in kept.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("own_signals")
+def test_a_stop_that_comes_while_the_listener_starts_is_heard(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopping = threading.Event()
+    bootstrap = Listener.bootstrap
+
+    def stopped_meanwhile(self: Listener, *arguments: Any) -> None:
+        bootstrap(self, *arguments)
+        stopping.set()
+
+    monkeypatch.setattr(Listener, "bootstrap", stopped_meanwhile)
+    rescue = threading.Timer(5, os.kill, (os.getpid(), signal.SIGTERM))
+    rescue.start()
+    began = time.monotonic()
+    listen(redis_server.url, True, "a-worker", stopping)
+    rescue.cancel()
+
+    assert time.monotonic() - began < 4
 
 
 @pytest.mark.parametrize(
