@@ -1,104 +1,25 @@
 """What the workers decide, on a real ledger and with a scripted venue: what is sent, how often, and what it came to."""
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import select, text
+from sqlalchemy import select
 
-from app.domain.commands import ClosePosition, Command, FlattenEverything, FlattenMatching, Fraction, Quantity
+from app.domain.commands import ClosePosition, Command, FlattenEverything, FlattenMatching, Fraction
 from app.domain.failures import NotSent, OutcomeUnknown, Refused, Throttled
 from app.domain.positions import Report, Side, WorkingOrder
-from app.domain.venues import VENUES
 from app.ledger import tables
 from app.ledger.claims import LEASE_SECONDS, Claims
 from app.ledger.connection import Ledger
-from app.ledger.intake import Delivery, Wish, accept, new_id
-from app.ledger.readers import CommandHistory, command_history, seconds_to_next_due
-from config.file import BrokerSettings
-from config.secrets import Secret
 from tests.conftest import on_both_databases
 from tests.desk import LOST, Desk, acts_in_part, only_says, raises
-from tests.running import eventually
-from tests.simulators.crosstrade import Book, CrossTradeSimulator, Fault
-from tests.simulators.crosstrade.records import Execution as Executed
-from workers.brokers.registry import broker_of
-from workers.execution import Execution
-
-TODAY = date(2026, 11, 20)
-SETTINGS = BrokerSettings("nt8", VENUES["crosstrade"], None, "")
-MES = "MES 12-26"
-SIM = "Sim101"
-TOKEN = "a-token-for-the-simulator"
-
-
-class Shop:
-    """A ledger, one worker and its venue; time passes when told to."""
-
-    def __init__(self, ledger: Ledger, desk: Any, settings: BrokerSettings = SETTINGS) -> None:
-        """The desk is its own broker, unless it has one."""
-        self.ledger = ledger
-        self.desk = desk
-        broker = getattr(desk, "broker", desk)
-        self.execution = Execution(ledger, "worker-1", {"nt8": (broker, settings)}, lambda: TODAY)
-
-    def take(self, *commands: Command, max_age: float = 300) -> list[str]:
-        """An alert that asks for these comes in. The commands' ids."""
-        delivery = Delivery("futures", new_id().encode(), "a text", "main")
-        return [row.id for row in accept(self.ledger, delivery, Wish(commands, max_age=max_age)).commands]
-
-    def work(self) -> None:
-        """Carry on all that is due now."""
-        while self.execution.step():
-            pass
-
-    def wait(self, seconds: float) -> None:
-        """So much time passes, and whatever falls due meanwhile is carried on then."""
-        self.work()
-        while seconds > 0:
-            due = seconds_to_next_due(self.ledger)
-            passes = seconds if due is None else min(seconds, due + 0.01)
-            self.let_pass(passes)
-            self.work()
-            seconds -= passes
-
-    def let_pass(self, seconds: float) -> None:
-        shifted = {
-            "commands": (
-                "accepted_at",
-                "expires_at",
-                "first_attempt_at",
-                "gives_up_at",
-                "due_at",
-                "lease_until",
-            ),
-            "attempts": ("sent_at", "settles_at"),
-        }
-        with self.ledger.writing() as connection:
-            for table, columns in shifted.items():
-                changes = ", ".join(f"{column} = {column} - :passed" for column in columns)
-                connection.execute(
-                    text(f"UPDATE {table} SET {changes}"), {"passed": int(seconds * 1_000_000)}
-                )
-        self.desk.later(seconds)
-
-    def carried_out(self, command: Command, seconds: float = 0) -> CommandHistory:
-        """The command after it was taken, worked on, and given so much time."""
-        (command_id,) = self.take(command)
-        self.work()
-        self.wait(seconds)
-        return self.history(command_id)
-
-    def history(self, command_id: str) -> CommandHistory:
-        history = command_history(self.ledger, command_id)
-        assert history is not None
-        return history
+from tests.shop import MES, SETTINGS, SIM, Shop, came_to, closed, numbers, part, whole
 
 
 @pytest.fixture
@@ -111,28 +32,6 @@ def desk() -> Desk:
 @pytest.fixture
 def shop(ledger: Ledger, desk: Desk) -> Shop:
     return Shop(ledger, desk)
-
-
-def whole(instrument: str = MES, **changes: Any) -> ClosePosition:
-    return ClosePosition("nt8", SIM, instrument, **changes)
-
-
-def part(quantity: int = 4, **changes: Any) -> ClosePosition:
-    """A close of so many, its working orders left alone unless told otherwise."""
-    return ClosePosition("nt8", SIM, MES, Quantity(Decimal(quantity)), **{"cancel_orders": False} | changes)
-
-
-def came_to(history: CommandHistory) -> tuple[str, str | None]:
-    return history.command.status, history.command.attention
-
-
-def numbers(history: CommandHistory) -> list[tuple[str, str, str | None]]:
-    """Before, target and after of each position."""
-    return [(h["before"], h["target"], h["after"]) for h in history.command.holdings or []]
-
-
-def closed(history: CommandHistory) -> list[tuple[str, Decimal | None, str]]:
-    return [(row.instrument, row.quantity, row.source) for row in history.closed_positions]
 
 
 # What is sent when all goes well
@@ -272,6 +171,26 @@ def test_orders_are_cancelled_before_a_part_is_closed_when_that_is_asked(shop: S
     history = shop.carried_out(part(4, cancel_orders=True))
 
     assert shop.desk.sent == ["cancel MES 12-26 Sim101", "close 4 MES 12-26 Sim101"]
+    assert came_to(history) == ("closed", None)
+
+
+def test_the_position_is_read_anew_after_its_orders_were_cancelled(shop: Shop) -> None:
+    def a_stop_fills(act: Callable[[], Any]) -> Any:
+        shop.desk.trade(SIM, MES, -8)
+        return act()
+
+    shop.desk.script("cancel", a_stop_fills)
+
+    history = shop.carried_out(part(4, cancel_orders=True))
+
+    assert shop.desk.sent == ["cancel MES 12-26 Sim101", "close 2 MES 12-26 Sim101"]
+    assert numbers(history) == [("2", "0", "0")]
+
+
+def test_a_flatten_by_another_name_is_sent_by_the_venues_own(shop: Shop) -> None:
+    history = shop.carried_out(FlattenMatching("nt8", account=SIM, instrument="MES1!"))
+
+    assert shop.desk.sent == ["flatten Sim101 MES 12-26 None"]
     assert came_to(history) == ("closed", None)
 
 
@@ -539,6 +458,44 @@ def test_a_close_that_acts_within_the_window_is_not_repeated(shop: Shop) -> None
 
     assert came_to(shop.history(command_id)) == ("closed", None)
     assert len(shop.desk.sent) == 1
+
+
+def test_a_whole_close_whose_answers_are_all_lost_is_given_up_in_time(shop: Shop) -> None:
+    shop.desk.script("close", *[raises(LOST)] * 20)
+
+    history = shop.carried_out(whole(), seconds=SETTINGS.retry_for + 30)
+
+    assert came_to(history) == ("gave_up", "gave_up")
+    assert "proved not done" in history.command.reason
+    assert history.closed_positions == []
+    assert shop.desk.held() == 10
+
+
+def test_nothing_open_to_a_repeat_means_that_the_first_one_did_it(shop: Shop) -> None:
+    def too_late(act: Callable[[], Any]) -> Any:
+        shop.desk.trade(SIM, MES, -10)  # the first one acts while the second is on its way
+        return act()
+
+    shop.desk.script("close", raises(LOST), too_late)
+
+    history = shop.carried_out(whole("MES"), seconds=20)
+
+    assert came_to(history) == ("closed", None)
+    assert closed(history) == [(MES, Decimal(10), "snapshot")]
+    assert len(shop.desk.sent) == 2
+
+
+def test_what_was_proved_is_looked_at_again_right_before_the_repeat(shop: Shop) -> None:
+    shop.desk.script("close", raises(LOST))
+    (command_id,) = shop.take(whole())
+    shop.work()
+    shop.let_pass(SETTINGS.settle_window + 0.1)
+    shop.execution.step()
+    assert shop.history(command_id).command.status == "queued"
+    bought_back(shop.desk)
+    shop.wait(60)
+
+    assert (shop.desk.held(), len(shop.desk.sent)) == (10, 1)
 
 
 def test_a_stop_that_works_on_does_not_keep_a_close_from_being_repeated(shop: Shop) -> None:
@@ -1079,7 +1036,7 @@ mishaps = st.sampled_from(
     quantity=st.integers(1, 12),
     reads=st.lists(st.booleans(), max_size=6),
 )
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=25)
 def test_whatever_goes_wrong_a_part_is_closed_at_most_once(
     ledger: Ledger, script: list[str], quantity: int, reads: list[bool]
 ) -> None:
@@ -1136,7 +1093,7 @@ def test_whatever_goes_wrong_a_part_is_closed_at_most_once(
     trades=st.lists(st.tuples(st.integers(0, 30), st.integers(-12, 12).filter(bool)), max_size=4),
     clock=st.sampled_from([0, 0, -3600, -1, 1, 3600]),
 )
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=25)
 def test_whatever_the_trader_does_meanwhile_a_close_acts_at_most_once(
     ledger: Ledger, command: Command, script: list[str], trades: list[tuple[int, int]], clock: int
 ) -> None:
@@ -1169,252 +1126,5 @@ def test_whatever_the_trader_does_meanwhile_a_close_acts_at_most_once(
     assert len(ours) <= 1
     if command == part(4):
         assert sum(ours) <= 4
-    with ledger.writing() as connection:  # the next example must not wait behind this one
-        connection.execute(tables.commands.update().values(status="cancelled", due_at=None))
-
-
-# The same over real sockets, with the venue's simulator
-
-
-class PassingBook(Book):
-    """A book whose time passes with the ledger's: what was filled moves back, as the attempts do."""
-
-    def __init__(self) -> None:
-        self.passed = 0.0
-        super().__init__(clock=lambda: time.time() + self.passed)
-        self.set_position(SIM, MES, "long", 10, 5000.0, 5100.0, 5.0)
-
-    def executions(self, account: str | None = None, lookback: float | None = None) -> list[Executed]:
-        return [replace(fill, at=fill.at - self.passed) for fill in super().executions(account, lookback)]
-
-
-class SimulatedDesk:
-    """The simulator, as `Shop` needs it."""
-
-    def __init__(self, venue: CrossTradeSimulator, **times: float) -> None:
-        self.venue = venue
-        self.book = PassingBook()
-        venue.book = self.book
-        self.settings = BrokerSettings("nt8", VENUES["crosstrade"], Secret(TOKEN), venue.url, **times)
-        self.broker = broker_of(self.settings)
-        self._asked_before = len(venue.requests)
-
-    def later(self, seconds: float) -> None:
-        self.book.passed += seconds
-
-    def held(self) -> int:
-        return self.book.quantity(SIM, MES)
-
-    @property
-    def sent(self) -> list[Any]:
-        """What was asked of the venue that could close."""
-        asked = self.venue.requests[self._asked_before :]
-        return [request.body for request in asked if request.operation in ("close", "flatten")]
-
-    def closed_by_us(self) -> int:
-        return sum(fill.quantity for fill in self.book.executions() if fill.name == "Exit")
-
-    def stopped_out(self, quantity: int) -> None:
-        """The trader's own stop is hit."""
-        self.book.fill_order(self.book.work_order(SIM, MES, quantity, 4990.0).order_id)
-
-
-@pytest.fixture(scope="module")
-def venue() -> Iterator[CrossTradeSimulator]:
-    with CrossTradeSimulator(TOKEN) as venue:
-        yield venue
-
-
-@pytest.fixture
-def simulated(ledger: Ledger, venue: CrossTradeSimulator) -> Shop:
-    venue.good_days()
-    desk = SimulatedDesk(venue)
-    return Shop(ledger, desk, desk.settings)
-
-
-DONE = [
-    (Fault.TIMEOUT_408_AFTER_ACTING, {}),
-    (Fault.ERROR_500_AFTER_ACTING, {}),
-    (Fault.ERROR_502_AFTER_ACTING, {}),
-    (Fault.CUT_AFTER_ACTING, {}),
-    (Fault.CUT_MID_ANSWER, {}),
-    (Fault.NOT_JSON, {"acts": True}),
-    (Fault.HTML_PAGE, {"acts": True}),
-    (Fault.TRUNCATED_JSON, {"acts": True}),
-    (Fault.WRONG_SHAPE, {"acts": True}),
-    (Fault.REDIRECT, {"acts": True}),
-    (Fault.HUGE_BODY, {"acts": True, "mebibytes": 2}),
-    (Fault.LATE_ACTION, {"seconds": 5}),
-]
-UNDONE = [
-    (Fault.TIMEOUT_408, {}),
-    (Fault.ERROR_500, {}),
-    (Fault.ERROR_502, {}),
-    (Fault.CUT_BEFORE_ACTING, {}),
-    (Fault.NOT_JSON, {"acts": False}),
-    (Fault.HTML_PAGE, {"acts": False}),
-    (Fault.TRUNCATED_JSON, {"acts": False}),
-    (Fault.WRONG_SHAPE, {"acts": False}),
-    (Fault.REDIRECT, {"acts": False}),
-]
-SOMETIMES: list[tuple[Fault, dict[str, Any]]] = [
-    (Fault.REFUSE, {}),
-    (Fault.INVALID_ACCOUNT, {}),
-    (Fault.SUCCESS_FALSE, {}),
-    (Fault.THROTTLE, {"retry_after": 1}),
-    (Fault.THROTTLE, {"retry_after": 40}),
-    (Fault.LATE_ACTION, {"seconds": 25}),
-    (Fault.LATE_ACTION, {"seconds": 200}),
-    (Fault.SLOW_DRIP, {"acts": False, "milliseconds": 0}),  # "nothing was closed"
-    (Fault.SLOW_FILL, {"seconds": 20, "parts": 4}),
-    (Fault.SLOW_FILL, {"seconds": 100, "parts": 2}),
-    (Fault.NO_EFFECT, {}),
-]
-
-
-@pytest.mark.parametrize(("fault", "options"), DONE)
-@pytest.mark.parametrize("command", [whole(), part(4)], ids=["whole", "part"])
-def test_over_the_wire_a_close_that_was_done_is_found_and_not_repeated(
-    simulated: Shop, command: Command, fault: Fault, options: dict[str, Any]
-) -> None:
-    simulated.desk.venue.bad_day(fault, on="close", **options)
-
-    history = simulated.carried_out(command, seconds=40)
-
-    left = 6 if command == part(4) else 0
-    assert came_to(history) == ("closed", None)
-    assert (simulated.desk.held(), len(simulated.desk.sent)) == (left, 1)
-    assert sum(row.quantity or 0 for row in history.closed_positions) == 10 - left
-
-
-@pytest.mark.parametrize(("fault", "options"), UNDONE)
-@pytest.mark.parametrize("command", [whole(), part(4)], ids=["whole", "part"])
-def test_over_the_wire_a_close_that_was_not_done_is_repeated_only_if_it_is_whole(
-    simulated: Shop, command: Command, fault: Fault, options: dict[str, Any]
-) -> None:
-    simulated.desk.venue.bad_day(fault, on="close", **options)
-
-    history = simulated.carried_out(command, seconds=120)
-
-    if command == part(4):
-        assert came_to(history) == ("in_doubt", "in_doubt")
-        assert (simulated.desk.held(), len(simulated.desk.sent)) == (10, 1)
-        assert numbers(history) == [("10", "6", "10")]
-    else:
-        assert came_to(history) == ("closed", None)
-        assert (simulated.desk.held(), len(simulated.desk.sent)) == (0, 2)
-        assert numbers(history) == [("10", "0", "0")]
-
-
-@pytest.mark.parametrize(
-    ("fault", "options", "status", "attention", "left", "sent"),
-    [
-        (Fault.REFUSE, {}, "rejected", "rejected", 10, 1),
-        (Fault.INVALID_ACCOUNT, {}, "rejected", "rejected", 10, 1),
-        (Fault.SUCCESS_FALSE, {}, "rejected", "rejected", 10, 1),
-        (Fault.THROTTLE, {"retry_after": 30}, "closed", None, 6, 2),
-        (Fault.SLOW_FILL, {"seconds": 50, "parts": 4}, "closed", None, 6, 1),
-        (Fault.NO_EFFECT, {}, "working", "still_open", 10, 1),
-        (Fault.SLOW_DRIP, {"acts": False, "milliseconds": 0}, "closed", None, 6, 2),
-        (Fault.LATE_ACTION, {"seconds": 30}, "closed", None, 6, 1),
-        (Fault.LATE_ACTION, {"seconds": 110}, "in_doubt", "in_doubt", 6, 1),
-    ],
-)
-def test_over_the_wire_each_answer_to_a_part_comes_to_what_it_proves(
-    simulated: Shop,
-    fault: Fault,
-    options: dict[str, Any],
-    status: str,
-    attention: str | None,
-    left: int,
-    sent: int,
-) -> None:
-    simulated.desk.venue.bad_day(fault, on="close", **options)
-
-    history = simulated.carried_out(part(4), seconds=120)
-
-    assert came_to(history) == (status, attention)
-    assert (simulated.desk.held(), len(simulated.desk.sent)) == (left, sent)
-
-
-def test_over_the_wire_a_venue_that_can_not_be_reached_is_tried_until_it_can(simulated: Shop) -> None:
-    simulated.desk.venue.stop_listening()
-    try:
-        (command_id,) = simulated.take(whole())
-        simulated.wait(20)
-        assert came_to(simulated.history(command_id)) == ("queued", None)
-    finally:
-        simulated.desk.venue.listen_again()
-    simulated.wait(20)
-
-    assert came_to(simulated.history(command_id)) == ("closed", None)
-    assert len(simulated.desk.sent) == 1
-
-
-@pytest.mark.parametrize("fault", [Fault.HANG_THEN_ACT, Fault.ACT_THEN_HANG])
-def test_over_the_wire_silence_is_waited_out_and_a_part_not_repeated(
-    ledger: Ledger, venue: CrossTradeSimulator, fault: Fault
-) -> None:
-    venue.good_days()
-    desk = SimulatedDesk(venue, read_timeout=0.2)
-    shop = Shop(ledger, desk, desk.settings)
-    venue.bad_day(fault, on="close", seconds=0.4)
-    (command_id,) = shop.take(part(4))
-    shop.work()
-    assert came_to(shop.history(command_id)) == ("in_doubt", None)
-    eventually(lambda: desk.held() == 6, what="the venue acts")
-    shop.wait(30)
-
-    assert came_to(shop.history(command_id)) == ("closed", None)
-    assert len(desk.sent) == 1
-
-
-bad_closes = st.sampled_from([*DONE, *UNDONE, *SOMETIMES]).filter(lambda day: day[0] is not Fault.HUGE_BODY)
-bad_reads = st.sampled_from(
-    [
-        (Fault.CUT_BEFORE_ACTING, {}),
-        (Fault.ERROR_500, {}),
-        (Fault.NOT_JSON, {"acts": False}),
-        (Fault.THROTTLE, {"retry_after": 3}),
-    ]
-)
-
-
-@given(
-    sizes=st.lists(st.integers(1, 12), min_size=1, max_size=2),
-    closes=st.lists(bad_closes, max_size=3),
-    reads=st.lists(st.tuples(st.sampled_from(["positions", "executions", "orders"]), bad_reads), max_size=4),
-    stop=st.none() | st.tuples(st.integers(0, 30), st.integers(1, 10)),
-)
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
-def test_over_the_wire_whatever_goes_wrong_parts_close_no_more_than_their_sum(
-    ledger: Ledger,
-    venue: CrossTradeSimulator,
-    sizes: list[int],
-    closes: list[tuple[Fault, dict[str, Any]]],
-    reads: list[tuple[str, tuple[Fault, dict[str, Any]]]],
-    stop: tuple[int, int] | None,
-) -> None:
-    venue.good_days()
-    desk = SimulatedDesk(venue)
-    shop = Shop(ledger, desk, desk.settings)
-    for fault, options in closes:
-        venue.bad_day(fault, on="close", **options)
-    for kind, (fault, options) in reads:
-        venue.bad_day(fault, on=kind, **options)
-
-    ids = shop.take(*(part(size) for size in sizes))
-    if stop is not None:
-        shop.wait(stop[0])
-        desk.stopped_out(stop[1])
-    shop.wait(320)
-
-    histories = [shop.history(command_id) for command_id in ids]
-    assert desk.closed_by_us() <= sum(sizes)
-    told = sum(row.quantity or 0 for history in histories for row in history.closed_positions)
-    assert told <= 10 - desk.held()
-    for history in histories:
-        if history.command.status == "closed":
-            assert desk.held() <= Decimal(numbers(history)[0][1])
     with ledger.writing() as connection:  # the next example must not wait behind this one
         connection.execute(tables.commands.update().values(status="cancelled", due_at=None))
