@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, case, or_, select, text, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, case, exists, or_, select, text, update
 
 from app.domain.commands import Command
 from app.domain.positions import Holding, Report
@@ -97,9 +97,10 @@ class Claims:
         """Take the most urgent due command of these brokers whose turn it is, or None."""
         started = time.monotonic()
         with self._ledger.writing() as connection:
-            self._one_at_a_time(connection)
+            one_at_a_time(connection)
             self._expire(connection)
             due = and_(
+                _commands.c.settled_at.is_(None),
                 _commands.c.broker.in_(brokers),
                 _commands.c.due_at <= now(),
                 or_(_commands.c.lease_until.is_(None), _commands.c.lease_until <= now()),
@@ -111,12 +112,19 @@ class Claims:
             # Closes before read-backs; then flatten, whole, partial; then age.
             read_back = case((_commands.c.status == Status.QUEUED, 0), else_=1)
             order = (read_back, _commands.c.urgency, _commands.c.seq)
-            row = connection.execute(select(_commands).where(due).order_by(*order).limit(1)).first()
+            most_urgent = select(_commands).where(due).order_by(*order).limit(1)
+            # A row that somebody writes just now is not read as it was before.
+            unlocked = most_urgent.with_for_update(of=_commands, key_share=True, skip_locked=True)
+            row = connection.execute(unlocked).first()
             return self._take(connection, row, started) if row else None
 
     def release(self, claim: Claim, due_in: float = 0) -> None:
         """Give a claim back unchanged. Somebody else may have it already: that is fine."""
-        mine = and_(_commands.c.id == claim.id, _commands.c.fence == claim.fence)
+        mine = and_(
+            _commands.c.id == claim.id,
+            _commands.c.fence == claim.fence,
+            _commands.c.lease_owner == claim.owner,
+        )
         with self._ledger.writing() as connection:
             connection.execute(
                 update(_commands)
@@ -130,18 +138,13 @@ class Claims:
         Its request may still act, so a close that was in flight is in doubt until its settle window has passed.
         """
         gone = _commands.c.lease_until <= now() if owner is None else _commands.c.lease_owner == owner
+        held = select(_commands).where(_commands.c.lease_owner.is_not(None), gone)
         with self._ledger.writing() as connection:
-            rows = connection.execute(
-                select(_commands).where(_commands.c.lease_owner.is_not(None), gone).with_for_update()
-            ).all()
+            one_at_a_time(connection)
+            rows = connection.execute(held.with_for_update(key_share=True)).all()
             for row in rows:
                 self._take_back(connection, row)
             return [row.id for row in rows]
-
-    def _one_at_a_time(self, connection: Connection) -> None:
-        """Claims are made one after the other: the turn of a lane can't be told by two at once."""
-        if not self._ledger.sqlite:  # SQLite's writers are alone already
-            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _CLAIM_LOCK})
 
     def _expire(self, connection: Connection) -> None:
         """Settle what was never tried and is no longer wanted."""
@@ -149,18 +152,27 @@ class Claims:
         unsent = and_(_commands.c.gives_up_at <= now(), ~_commands.c.fixed)
         free = or_(_commands.c.lease_until.is_(None), _commands.c.lease_until <= now())
         queued = and_(_commands.c.status == Status.QUEUED, free)
+        naked = case((_cancelled_orders(), Attention.UNPROTECTED), else_=Attention.GAVE_UP)
         for condition, status, attention, reason in (
             (untried, Status.EXPIRED, Attention.EXPIRED, "too old before its first attempt"),
-            (unsent, Status.GAVE_UP, Attention.GAVE_UP, "no attempt left this machine before time ran out"),
+            (unsent, Status.GAVE_UP, naked, "no close was sent before time ran out"),
         ):
             rows = connection.execute(
                 update(_commands)
                 .where(queued, condition)
-                .values(status=status, attention=attention, reason=reason, settled_at=now(), due_at=None)
-                .returning(_commands.c.id)
+                .values(
+                    status=status,
+                    attention=attention,
+                    reason=reason,
+                    settled_at=now(),
+                    due_at=None,
+                    lease_owner=None,
+                    lease_until=None,
+                )
+                .returning(_commands.c.id, _commands.c.attention)
             )
             for row in rows.all():
-                detail = {"from": Status.QUEUED, "to": status, "reason": reason}
+                detail = {"from": Status.QUEUED, "to": status, "reason": reason, "attention": row.attention}
                 record(connection, row.id, "status", self._owner, detail)
 
     def _take(self, connection: Connection, row: Row[Any], started: float) -> Claim:
@@ -210,6 +222,21 @@ class Claims:
             detail |= {"from": row.status, "to": status}
         connection.execute(update(_commands).where(_commands.c.id == row.id).values(**values))
         record(connection, row.id, "taken_back", self._owner, detail)
+
+
+def one_at_a_time(connection: Connection) -> None:
+    """What claims, begins and takes back goes one after the other: two at once can't tell the turn of a lane."""
+    if connection.dialect.name != "sqlite":  # SQLite's writers are alone already
+        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _CLAIM_LOCK})
+
+
+def _cancelled_orders() -> ColumnElement[bool]:
+    """Whether the working orders that protect the position may be gone."""
+    return exists().where(
+        _attempts.c.command == _commands.c.id,
+        _attempts.c.kind == "cancel",
+        _attempts.c.outcome.in_(("reported", "outcome_unknown")),
+    )
 
 
 def _past(row: Row[Any], moment: datetime) -> PastAttempt:

@@ -1,7 +1,9 @@
 """Connections to the ledger, and the one way to open a transaction."""
 
+import random
 import re
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +15,10 @@ from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError, Resource
 from sqlalchemy.exc import TimeoutError as NoFreeConnection
 
 STATEMENT_SECONDS = 1.5
-"""No statement of the door may take longer: an alert's sender waits three seconds in all."""
+"""No statement of the door may take longer, nor its wait to write: an alert's sender waits three seconds in all."""
+
+
+_UNKEEPABLE = re.compile("[\0\ud800-\udfff]")
 
 
 class LedgerUnavailable(Exception):
@@ -41,8 +46,9 @@ class Ledger:
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """A transaction that writes: committed at the end of the block, rolled back on an exception."""
+        deadline = time.monotonic() + STATEMENT_SECONDS
         with self.translated(), self._turn_to_write(), self.engine.connect() as connection:
-            connection = connection.execution_options(flatwire_writes=True)
+            connection = connection.execution_options(flatwire_lock_by=deadline)
             with connection.begin():
                 yield connection
 
@@ -65,10 +71,7 @@ class Ledger:
 
     @contextmanager
     def _turn_to_write(self) -> Iterator[None]:
-        """SQLite has one writer at a time, and lets those who wait for it starve each other: here they queue up.
-
-        Between processes its own busy timeout goes on to work.
-        """
+        """SQLite has one writer at a time: those of this process queue up here, and one asks for its lock."""
         if not self.sqlite:
             yield
             return
@@ -96,8 +99,30 @@ def _make_folder(folder: Path) -> None:
 
 
 def _engine(url: URL, threads: int) -> Engine:
-    if url.get_backend_name() == "sqlite":
-        return _sqlite_engine(url, threads)
+    sqlite = url.get_backend_name() == "sqlite"
+    engine = _sqlite_engine(url, threads) if sqlite else _postgresql_engine(url, threads)
+
+    @event.listens_for(engine, "before_cursor_execute", retval=True)
+    def clean(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_rest: Any) -> Any:
+        return statement, _keepable(parameters)
+
+    return engine
+
+
+def _keepable(value: Any) -> Any:
+    """Texts are others' words, and a broker's answer must not be lost for a character that no database keeps."""
+    match value:
+        case str():
+            return value if value.isascii() and "\0" not in value else _UNKEEPABLE.sub("\ufffd", value)
+        case dict():
+            return {name: _keepable(item) for name, item in value.items()}
+        case tuple() | list():
+            return type(value)(_keepable(item) for item in value)
+        case _:
+            return value
+
+
+def _postgresql_engine(url: URL, threads: int) -> Engine:
     return create_engine(
         url,
         pool_size=threads,
@@ -133,7 +158,29 @@ def _sqlite_engine(url: URL, threads: int) -> Engine:
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
         # A read transaction can't be upgraded while others write (SQLITE_BUSY at once), so writers lock first.
-        writes = connection.get_execution_options().get("flatwire_writes")
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+        deadline = connection.get_execution_options().get("flatwire_lock_by")
+        if deadline is None:
+            connection.exec_driver_sql("BEGIN")
+        else:
+            _begin_writing(connection, deadline)
 
     return engine
+
+
+def _begin_writing(connection: Connection, deadline: float) -> None:
+    """Lock the file for writing, asking every few milliseconds.
+
+    SQLite itself asks ever more seldom, so that who has waited longest waits on while others come and go.
+    """
+    connection.exec_driver_sql("PRAGMA busy_timeout = 0")
+    try:
+        while True:
+            try:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+                return
+            except OperationalError as exc:
+                if "locked" not in str(exc.orig) or time.monotonic() > deadline:
+                    raise
+            time.sleep(random.uniform(0.001, 0.003))  # noqa: S311 - who asks next is left to chance
+    finally:
+        connection.exec_driver_sql(f"PRAGMA busy_timeout = {int(STATEMENT_SECONDS * 1000)}")

@@ -12,9 +12,9 @@ from typing import Any
 from sqlalchemy import Connection, and_, func, insert, or_, select, update
 
 from app.domain.positions import ClosedPosition, Holding, Report
-from app.domain.statuses import Attention, Status, check_transition
+from app.domain.statuses import Attention, IllegalTransition, Status, check_transition
 from app.ledger import tables
-from app.ledger.claims import LEASE_SECONDS, Claim, LeaseLost, PastAttempt
+from app.ledger.claims import LEASE_SECONDS, Claim, LeaseLost, PastAttempt, one_at_a_time
 from app.ledger.connection import Ledger
 from app.ledger.encoding import holding_json, report_json
 from app.ledger.events import record
@@ -69,8 +69,11 @@ class Journal:
         retry_for: float,
     ) -> PastAttempt:
         """Commit an attempt that is about to leave, with before and target. Raises LeaseLost."""
+        if claim.status is not Status.QUEUED:
+            raise IllegalTransition(claim.status, Status.SENDING)  # one attempt in flight, never two
         started = time.monotonic()
         with self._ledger.writing() as connection:
+            one_at_a_time(connection)
             in_time = or_(
                 and_(_commands.c.first_attempt_at.is_(None), _commands.c.expires_at > now()),
                 _commands.c.gives_up_at > now(),
@@ -161,6 +164,7 @@ class Journal:
             .where(
                 _commands.c.id == claim.id,
                 _commands.c.fence == claim.fence,
+                _commands.c.status == claim.status,
                 _commands.c.lease_until > now(),
                 *conditions,
             )

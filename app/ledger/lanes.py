@@ -19,7 +19,8 @@ _others = tables.commands.alias("others")
 def may_go() -> ColumnElement[bool]:
     """Whether a queued command's turn has come, as a condition on `commands`."""
     other = _others.c
-    overlapping = and_(other.seq != _mine.seq, other.broker == _mine.broker, _overlaps())
+    unsettled = other.settled_at.is_(None)  # all that counts below is; said so that the index is used
+    overlapping = and_(unsettled, other.seq != _mine.seq, other.broker == _mine.broker, _overlaps())
     earlier = other.seq < _mine.seq
     in_flight = or_(
         other.status == Status.SENDING,

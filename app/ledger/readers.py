@@ -163,7 +163,8 @@ def _filters(table: Table, moment: str, filters: Mapping[str, Any]) -> list[Colu
         elif name == "until":
             conditions.append(table.c[moment] < value)
         elif name == "account":
-            conditions.append(func.lower(table.c.account) == value.lower())
+            # Both by the database: SQLite's lower() knows ASCII only, Python's knows more.
+            conditions.append(func.lower(table.c.account) == func.lower(value))
         elif name == "status" and isinstance(value, list):
             conditions.append(table.c.status.in_(value))
         else:

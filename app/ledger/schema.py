@@ -1,5 +1,6 @@
 """Bringing the ledger's schema up to date, and refusing to work on one that is not."""
 
+import time
 from pathlib import Path
 
 from alembic import command
@@ -12,6 +13,8 @@ from app.ledger.connection import Ledger
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 _MIGRATION_LOCK = 0x666C6174  # "flat": any fixed number that is ours
+_WAIT_FOR_ANOTHER = 60.0
+"""Seconds that a migration waits for another process's."""
 
 
 class SchemaMismatch(Exception):
@@ -24,7 +27,7 @@ def migrate(ledger: Ledger) -> tuple[str | None, str]:
     Raises SchemaMismatch if a later version made it.
     """
     with ledger.translated(), ledger.engine.connect() as connection:
-        connection = connection.execution_options(flatwire_writes=True)
+        connection = connection.execution_options(flatwire_lock_by=time.monotonic() + _WAIT_FOR_ANOTHER)
         with connection.begin():
             if not ledger.sqlite:
                 # A migration may take longer than the door allows its statements.

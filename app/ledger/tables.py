@@ -1,6 +1,17 @@
 """The tables. A comment says what a null means wherever it means something."""
 
-from sqlalchemy import Boolean, Column, ForeignKey, Index, Integer, MetaData, String, Table, Text
+from sqlalchemy import (
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    text,
+)
 
 from app.ledger.types import Amount, Instant, Json, Serial
 
@@ -12,6 +23,11 @@ metadata = MetaData(
         "pk": "pk_%(table_name)s",
     }
 )
+
+
+def _partial_index(name: str, *columns: str, where: str) -> Index:
+    return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
+
 
 alerts = Table(
     "alerts",
@@ -78,9 +94,10 @@ commands = Table(
     Column("holdings", Json),  # before, target and after of each position; null: not known yet
     Column("fixed", Boolean, nullable=False),  # an attempt may have left: before and target stay
     Index("ix_commands_due", "due_at", "urgency", "seq"),
-    Index("ix_commands_lease_until", "lease_until"),
+    _partial_index("ix_commands_lease", "lease_until", where="lease_owner IS NOT NULL"),
     Index("ix_commands_status_seq", "status", "seq"),
-    Index("ix_commands_lane", "broker", "lane_account", "lane_root", "status"),
+    # Claims ask only for these: few, however long the ledger grows.
+    _partial_index("ix_commands_unsettled", "broker", "seq", where="settled_at IS NULL"),
     Index("ix_commands_attention_seq", "attention", "seq"),
 )
 
@@ -118,7 +135,7 @@ closed_positions = Table(
     Column("average_price", Amount),
     Column("close_price", Amount),
     Column("profit_loss", Amount),
-    Column("currency", String(16)),
+    Column("currency", Text),
     Column("source", String(16), nullable=False),
     Column("order_ids", Json, nullable=False),
     Column("raw", Json, nullable=False),

@@ -1,25 +1,25 @@
-"""Who may carry out what, on both databases: urgency, lanes, leases and fences, also with many workers at once."""
+"""Who may carry out what, on both databases: urgency, turns, leases and fences, and what is taken back or settled."""
 
-import random
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from decimal import Decimal
 from itertools import product
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import event, update
 
 from app.domain.commands import ClosePosition, Command, FlattenEverything, FlattenMatching, Quantity
 from app.domain.positions import Side
-from app.domain.statuses import NEXT, IllegalTransition, Status, check_transition
+from app.domain.statuses import NEXT, UNSETTLED, IllegalTransition, Status, check_transition
 from app.ledger import tables
 from app.ledger.claims import Claim, Claims, LeaseLost
 from app.ledger.connection import Ledger
+from app.ledger.heartbeats import Heartbeat
 from app.ledger.intake import Delivery, Wish, accept, new_id
 from app.ledger.journal import Answer, Journal, Step
-from app.ledger.readers import command_history
+from app.ledger.readers import CommandHistory, command_history, health
 from app.ledger.types import from_now
 from tests.conftest import on_both_databases
 
@@ -63,10 +63,21 @@ def run_out(ledger: Ledger) -> None:
         connection.execute(update(tables.commands).where(held).values(lease_until=from_now(-1)))
 
 
-def status_of(ledger: Ledger, command_id: str) -> str:
+def set_on(ledger: Ledger, command_id: str, **values: Any) -> None:
+    """A command is like this now, however it came to be."""
+    with ledger.writing() as connection:
+        mine = tables.commands.c.id == command_id
+        connection.execute(update(tables.commands).where(mine).values(**values))
+
+
+def history_of(ledger: Ledger, command_id: str) -> CommandHistory:
     history = command_history(ledger, command_id)
     assert history is not None
-    return str(history.command.status)
+    return history
+
+
+def status_of(ledger: Ledger, command_id: str) -> str:
+    return str(history_of(ledger, command_id).command.status)
 
 
 @on_both_databases
@@ -250,88 +261,217 @@ def test_a_move_that_the_table_forbids_writes_nothing(ledger: Ledger) -> None:
     assert status_of(ledger, command) == "queued"
 
 
-# Many at once
+@on_both_databases
+def test_closes_go_before_read_backs_and_what_is_not_due_does_not_go(ledger: Ledger) -> None:
+    taken, doubtful, later, fresh = taken_in(
+        ledger, whole("A 12-26"), whole("B 12-26"), whole("C 12-26"), part("D 12-26")
+    )
+    set_on(ledger, taken, status=Status.WORKING)
+    set_on(ledger, doubtful, status=Status.IN_DOUBT)
+    set_on(ledger, later, due_at=from_now(60))
 
-
-class Floor:
-    """Several claimers that sometimes die, and a check that no lane is ever worked by two."""
-
-    def __init__(self, ledger: Ledger, seed: int) -> None:
-        self.ledger = ledger
-        self.lock = threading.Lock()
-        self.in_flight: dict[str, str] = {}
-        self.sent: list[str] = []
-        self.clashes: list[str] = []
-        self.random = random.Random(seed)
-
-    def work(self, name: str) -> None:
-        claims, journal = Claims(self.ledger, name), Journal(self.ledger)
-        idle = 0
-        while idle < 40:
-            held = claims.take(["nt8"])
-            if held is None:
-                idle += 1
-                time.sleep(0.005)
-                continue
-            idle = 0
-            if held.status is not Status.QUEUED:  # taken back from the dead
-                journal.move(held, Step(Status.CLOSED))
-                continue
-            self.carry_out(name, held, claims, journal)
-
-    def carry_out(self, name: str, held: Claim, claims: Claims, journal: Journal) -> None:
-        assert isinstance(held.command, ClosePosition)
-        lane = held.command.instrument
-        begun(self.ledger, held)
-        with self.lock:
-            if lane in self.in_flight:
-                self.clashes.append(lane)
-            self.in_flight[lane] = held.id
-            self.sent.append(held.id)
-            dies = self.random.random() < 0.1
-        time.sleep(0.001)
-        with self.lock:
-            del self.in_flight[lane]
-        if dies:
-            claims.recover(owner=name)
-            with self.ledger.writing() as connection:
-                mine = tables.commands.c.id == held.id
-                connection.execute(update(tables.commands).where(mine).values(due_at=from_now(0)))
-            return
-        journal.move(held, Step(Status.WORKING, due_in=0), Answer(1, "reported"), keep=True)
-        journal.move(held, Step(Status.CLOSED))
+    found = [claim(ledger) for _ in range(4)]
+    assert [it and it.id for it in found] == [fresh, taken, doubtful, None]
 
 
 @on_both_databases
-def test_many_workers_and_deaths_send_each_close_once_and_keep_the_lanes(
-    database_url: str, ledger: Ledger
-) -> None:
-    lanes = [f"L{n} 12-26" for n in range(12)]
-    ids = [command for n in range(10) for command in taken_in(ledger, *(part(lane) for lane in lanes))]
-    shared = Ledger(database_url, threads=10)
-    floor = Floor(shared, seed=1)
-    with ThreadPoolExecutor(8) as pool:
-        for worker in [pool.submit(floor.work, f"worker-{n}") for n in range(8)]:
-            worker.result()
-    shared.dispose()
+def test_what_is_given_back_is_due_when_it_was_said(ledger: Ledger) -> None:
+    (command,) = taken_in(ledger, whole())
+    held = claim(ledger, "one")
+    assert held is not None
+    Claims(ledger, "one").release(held)
+    again = claim(ledger, "two")
+    assert again is not None
+    assert (again.id, again.fence) == (command, held.fence + 1)
+
+    Claims(ledger, "two").release(again, due_in=60)
+    assert claim(ledger, "three") is None
+    assert history_of(ledger, command).command.lease_owner is None
+
+
+def test_a_call_in_flight_and_a_command_that_went_on_are_not_given_back(ledger: Ledger) -> None:
+    (command,) = taken_in(ledger, whole())
+    held = claim(ledger)
+    assert held is not None
+    begun(ledger, held)
+    Claims(ledger, "one").release(held)
+    assert history_of(ledger, command).command.lease_owner == "one"
+
+    Journal(ledger).move(held, Step(Status.WORKING, due_in=60))
+    Claims(ledger, "one").release(held)
+    assert claim(ledger) is None  # or the read-back would come before its time
+
+
+@on_both_databases
+def test_leases_that_ran_out_are_taken_back_once_and_others_are_not(ledger: Ledger) -> None:
+    dead, alive = taken_in(ledger, part("A 12-26"), part("B 12-26"))
+    held, other = claim(ledger, "one"), claim(ledger, "two")
+    assert held is not None
+    assert other is not None
+    begun(ledger, held)
+    begun(ledger, other)
+    set_on(ledger, dead, lease_until=from_now(-1))
+
+    assert Claims(ledger, "three").recover() == [dead]
+    assert Claims(ledger, "three").recover() == []
+    assert [status_of(ledger, it) for it in (dead, alive)] == ["in_doubt", "sending"]
+    last = history_of(ledger, dead).events[-1]
+    assert (last.name, last.actor) == ("taken_back", "three")
+    assert last.detail == {"worker": "one", "from": "sending", "to": "in_doubt"}
+
+
+@on_both_databases
+def test_a_command_that_was_never_tried_expires_and_is_never_claimed(ledger: Ledger) -> None:
+    (command,) = taken_in(ledger, whole())
+    held = claim(ledger)
+    assert held is not None
+    set_on(ledger, command, expires_at=from_now(-1), lease_until=from_now(-1))
+
+    assert claim(ledger, "two") is None
+    with pytest.raises(LeaseLost):
+        begun(ledger, held)
+    history = history_of(ledger, command)
+    assert (history.command.status, history.command.attention) == ("expired", "expired")
+    assert history.command.settled_at is not None
+    assert history.attempts == []
+    assert Claims(ledger, "two").recover() == []  # nothing is left to take back of what is settled
+    assert history_of(ledger, command).events[-1].name == "status"
+
+
+def test_a_claim_begins_nothing_once_the_command_is_too_old(ledger: Ledger) -> None:
+    (command,) = taken_in(ledger, whole())
+    held = claim(ledger)
+    assert held is not None
+    set_on(ledger, command, expires_at=from_now(-1))
+
+    with pytest.raises(LeaseLost):
+        begun(ledger, held)
+    assert history_of(ledger, command).attempts == []
+
+
+@pytest.mark.parametrize("outcome", ["reported", "outcome_unknown", "not_sent"])
+def test_who_gives_up_without_a_close_says_if_the_orders_may_be_gone(ledger: Ledger, outcome: str) -> None:
+    (command,) = taken_in(ledger, part())
+    held = claim(ledger)
+    assert held is not None
+    number = begun(ledger, held, "cancel")
+    Journal(ledger).move(held, Step(Status.QUEUED, due_in=60), Answer(number, outcome))
+    set_on(ledger, command, gives_up_at=from_now(-1))
+    assert claim(ledger) is None
+
+    history = history_of(ledger, command)
+    naked = outcome != "not_sent"
+    assert history.command.status == "gave_up"
+    assert history.command.attention == ("unprotected" if naked else "gave_up")
+    assert history.events[-1].detail["attention"] == history.command.attention
+
+
+def test_what_may_have_left_is_not_given_up_by_the_clock_but_judged(ledger: Ledger) -> None:
+    (command,) = taken_in(ledger, part())
+    set_on(ledger, command, fixed=True, first_attempt_at=from_now(-200), gives_up_at=from_now(-1))
+
+    found = claim(ledger)
+    assert found is not None
+    assert found.fixed
+    assert found.since_first_attempt == pytest.approx(200, abs=2)
+    with pytest.raises(LeaseLost):
+        begun(ledger, found)
+
+
+# A worker that is paused in the middle of a write
+
+
+def pausing(ledger: Ledger, statement: str, seconds: float) -> threading.Event:
+    """The first such statement waits so long in its transaction. The event is set when it does."""
+    paused = threading.Event()
+
+    @event.listens_for(ledger.engine, "before_cursor_execute")
+    def pause(_connection: Any, _cursor: Any, sql: str, *_rest: Any) -> None:
+        if sql.startswith(statement) and not paused.is_set():
+            paused.set()
+            time.sleep(seconds)
+
+    return paused
+
+
+def while_paused(slow: Ledger, statement: str, write: Callable[[], object], ask: Callable[[], Any]) -> Any:
+    """What is answered while a write of another worker is paused, past its lease."""
+    paused = pausing(slow, statement, 0.6)
+    writer = threading.Thread(target=write)
+    writer.start()
+    assert paused.wait(5)
+    time.sleep(0.3)
+    try:
+        return ask()
+    finally:
+        writer.join()
+
+
+@on_both_databases
+def test_a_begin_that_is_paused_past_its_lease_keeps_its_lane(database_url: str, ledger: Ledger) -> None:
+    first, _second = taken_in(ledger, whole(), whole())
+    held = claim(ledger, "one")
+    assert held is not None
+    set_on(ledger, first, lease_until=from_now(0.2))
+    slow = Ledger(database_url)
+
+    found = while_paused(
+        slow, "INSERT INTO attempts", lambda: begun(slow, held), lambda: claim(ledger, "two")
+    )
+    slow.dispose()
+    assert status_of(ledger, first) == "sending"
+    assert found is None
+    assert len(history_of(ledger, first).attempts) == 1
+
+
+@on_both_databases
+def test_a_move_that_is_paused_past_its_lease_is_not_made_again(database_url: str, ledger: Ledger) -> None:
+    (command,) = taken_in(ledger, whole())
+    set_on(ledger, command, status=Status.WORKING)
+    held = claim(ledger, "one")
+    assert held is not None
+    set_on(ledger, command, lease_until=from_now(0.2))
+    slow = Ledger(database_url)
+
+    found = while_paused(
+        slow,
+        "INSERT INTO events",
+        lambda: Journal(slow).move(held, Step(Status.CLOSED)),
+        lambda: claim(ledger, "two"),
+    )
+    slow.dispose()
+    assert status_of(ledger, command) == "closed"
+    assert found is None  # or it would be settled twice
+
+
+# Signs of life
+
+
+@on_both_databases
+def test_a_worker_is_alive_while_it_beats(ledger: Ledger) -> None:
+    one, two = Heartbeat(ledger, "one"), Heartbeat(ledger, "two")
+    for heart in (one, two, one):
+        heart.beat("0.1.0")
+    assert health(ledger).workers == 2
+
+    with ledger.writing() as connection:
+        is_one = tables.workers.c.name == "one"
+        connection.execute(update(tables.workers).where(is_one).values(seen_at=from_now(-31)))
+    assert health(ledger).workers == 1
+    two.leave()
+    assert health(ledger).workers == 0
+
+
+def test_a_worker_that_was_silent_for_an_hour_is_forgotten(ledger: Ledger) -> None:
+    Heartbeat(ledger, "old").beat("0.1.0")
+    with ledger.writing() as connection:
+        connection.execute(update(tables.workers).values(seen_at=from_now(-3700)))
+    Heartbeat(ledger, "new").beat("0.1.0")
 
     with ledger.reading() as connection:
-        commands = connection.execute(select(tables.commands).order_by(tables.commands.c.seq)).all()
-        attempts = connection.execute(select(tables.attempts)).all()
-    assert {row.status for row in commands} == {"closed"}
-    assert floor.clashes == []
-    assert sorted(floor.sent) == sorted(ids)  # each was sent, and none twice
-    assert len(attempts) == len(ids)
-    for lane in lanes:  # parts of one position go in the order of their alerts
-        in_lane = [row.id for row in commands if row.instrument == lane]
-        assert [command for command in floor.sent if command in in_lane] == in_lane
-    names = [event.name for event in history_of(ledger, ids[0]).events]
-    assert names[0] == "accepted"
-    assert "sending" in names
-    assert names[-1] == "status"
+        names = connection.execute(tables.workers.select()).scalars().all()
+    assert names == ["new"]
 
 
-def history_of(ledger: Ledger, command_id: str) -> Any:
-    history = command_history(ledger, command_id)
-    assert history is not None
-    return history
+def test_settled_is_what_has_a_final_status() -> None:
+    assert {status for status in Status if not status.final} == set(UNSETTLED)

@@ -88,9 +88,9 @@ def upgrade() -> None:
     op.create_index(op.f("ix_commands_alert"), "commands", ["alert"])
     op.create_index("ix_commands_attention_seq", "commands", ["attention", "seq"])
     op.create_index("ix_commands_due", "commands", ["due_at", "urgency", "seq"])
-    op.create_index("ix_commands_lane", "commands", ["broker", "lane_account", "lane_root", "status"])
-    op.create_index("ix_commands_lease_until", "commands", ["lease_until"])
+    _create_partial_index("ix_commands_lease", "commands", ["lease_until"], "lease_owner IS NOT NULL")
     op.create_index("ix_commands_status_seq", "commands", ["status", "seq"])
+    _create_partial_index("ix_commands_unsettled", "commands", ["broker", "seq"], "settled_at IS NULL")
     op.create_table(
         "attempts",
         sa.Column("seq", SERIAL, autoincrement=True, nullable=False),
@@ -124,7 +124,7 @@ def upgrade() -> None:
         sa.Column("average_price", sa.Text()),
         sa.Column("close_price", sa.Text()),
         sa.Column("profit_loss", sa.Text()),
-        sa.Column("currency", sa.String(length=16)),
+        sa.Column("currency", sa.Text()),
         sa.Column("source", sa.String(length=16), nullable=False),
         sa.Column("order_ids", sa.Text(), nullable=False),
         sa.Column("raw", sa.Text(), nullable=False),
@@ -147,6 +147,11 @@ def upgrade() -> None:
     _make_events_append_only()
 
 
+def _create_partial_index(name: str, table: str, columns: list[str], condition: str) -> None:
+    where = sa.text(condition)
+    op.create_index(name, table, columns, sqlite_where=where, postgresql_where=where)
+
+
 def _make_events_append_only() -> None:
     """What happened can't be made not to have happened: the database itself refuses."""
     if op.get_context().dialect.name == "sqlite":
@@ -161,6 +166,6 @@ def _make_events_append_only() -> None:
         "$$ BEGIN RAISE EXCEPTION 'events are append-only'; END $$"
     )
     op.execute(
-        "CREATE TRIGGER events_append_only BEFORE UPDATE OR DELETE ON events "
-        "FOR EACH ROW EXECUTE FUNCTION refuse_change()"
+        "CREATE TRIGGER events_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON events "
+        "FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()"
     )
