@@ -19,6 +19,7 @@ from app.domain.statuses import Attention, Status
 from app.ledger.claims import Claim, Claims, LeaseLost, PastAttempt
 from app.ledger.connection import Ledger
 from app.ledger.journal import Answer, Journal, Step
+from app.ledger.sightings import sightings_in, was_seen
 from config.file import BrokerSettings
 from workers import evidence
 from workers.backoff import retry_delay
@@ -50,6 +51,7 @@ class Execution:
         brokers: Mapping[str, tuple[Broker, BrokerSettings]],
         today: Callable[[], date],
     ) -> None:
+        self._ledger = ledger
         self._claims = Claims(ledger, worker)
         self._journal = Journal(ledger)
         self._brokers = brokers
@@ -109,7 +111,7 @@ class Execution:
             return self._again(claim, exc, claim.tries)
         mine = evidence.matching(claim.command, positions, self._today())
         if not mine:
-            return nothing_open(claim.command, positions, self._today())
+            return nothing_open(claim.command, positions, self._today(), self._was_seen)
         if _ambiguous(claim.command, mine, self._today()):
             names = ", ".join(sorted({position.instrument for position in mine}))
             reason = f"more than one contract fits that name: {names}. Name one of them"
@@ -189,6 +191,7 @@ class Execution:
             self._move(claim, step, _failed(attempt, exc))
             return
         report = answered.result
+        claim.seen |= sightings_in(report.positions)
         fixed = claim.fixed or not report.nothing_open
         taken = Step(
             Status.WORKING, due_in=0, holdings=holdings or self._reported(claim, report), fixed=fixed
@@ -235,7 +238,11 @@ class Execution:
         log.info("command_moved", status=step.status, reason=step.reason, attention=step.attention)
 
     def _reconciliation(self, claim: Claim) -> Reconciliation:
-        return Reconciliation(self._broker(claim), self._settings(claim), claim, self._today())
+        broker, settings = self._broker(claim), self._settings(claim)
+        return Reconciliation(broker, settings, claim, self._today(), self._was_seen)
+
+    def _was_seen(self, command: Command) -> bool:
+        return was_seen(self._ledger, command)
 
     def _broker(self, claim: Claim) -> Broker:
         return self._brokers[claim.command.broker][0]

@@ -8,6 +8,7 @@ from app.domain.failures import REPORTED, BrokerError, NotSent
 from app.domain.instruments import account_key
 from app.domain.positions import Fill, Position, WorkingOrder
 from app.ledger.claims import Claim, Read
+from app.ledger.sightings import sightings_in
 from workers.brokers.broker import Broker, Call, Guard
 
 T = TypeVar("T")
@@ -22,7 +23,9 @@ class Observation:
 
     def positions(self) -> tuple[Position, ...]:
         """All open positions. Raises BrokerError."""
-        return self._read(self._broker.positions())
+        positions = self._read(self._broker.positions())
+        self._claim.seen |= sightings_in(positions)
+        return positions
 
     def fills(self, accounts: Iterable[str], seconds: float) -> tuple[Fill, ...]:
         """The fills of these accounts in the last so many seconds, by the venue's clock. Raises BrokerError."""

@@ -3,7 +3,7 @@
 (design, section 3, 6 and 7)
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -32,6 +32,8 @@ class Reconciliation:
     settings: BrokerSettings
     claim: Claim
     today: date
+    was_seen: Callable[[Command], bool]
+    """Whether what a command names was ever seen open there."""
 
     @property
     def command(self) -> Command:
@@ -121,7 +123,7 @@ class Reconciliation:
         if not found.mine:
             if earlier:
                 return self._reached_in_doubt(found)
-            return nothing_open(self.command, found.positions, self.today)
+            return nothing_open(self.command, found.positions, self.today, self.was_seen)
         seen = "the broker says that nothing is open, and its list shows the position"
         try:
             if self.partial and not self._did_nothing(found):
@@ -150,7 +152,7 @@ class Reconciliation:
             return Step(Status.CLOSED, "the fills show that it was done", holdings=(), closed=closed)
         if taken or fills is None or fills:
             return Step(Status.CLOSED, "nothing is open any more", holdings=())
-        return nothing_open(self.command, found.positions, self.today)
+        return nothing_open(self.command, found.positions, self.today, self.was_seen)
 
     def _closed(self, holdings: tuple[Holding, ...], reason: str | None = None) -> Step:
         closed = evidence.closed_positions(holdings, self.last.report, self.today)
@@ -201,13 +203,17 @@ class Reconciliation:
         return Step(Status.QUEUED, reason, delay, None, holdings, fixed=fixed)
 
 
-def nothing_open(command: Command, positions: Sequence[Position], today: date) -> Step:
-    """There is nothing to close; suspect if something like it is open: a typo looks just like flat."""
-    alike = evidence.alike(command, positions, today)
-    if not alike:
+def nothing_open(
+    command: Command, positions: Sequence[Position], today: date, was_seen: Callable[[Command], bool]
+) -> Step:
+    """There is nothing to close; suspect if something like it is open, or never was: a typo looks just like flat."""
+    if alike := evidence.alike(command, positions, today):
+        open_now = ", ".join(f"{p.side} {p.instrument} in {p.account}" for p in alike[:3])
+        reason = f"nothing was open under that name, but this is: {open_now}"
+    elif not was_seen(command):
+        reason = "nothing was open, and nothing of that name was ever seen open there: is the name right?"
+    else:
         return Step(Status.NOTHING_OPEN, "nothing was open", holdings=())
-    open_now = ", ".join(f"{p.side} {p.instrument} in {p.account}" for p in alike[:3])
-    reason = f"nothing was open under that name, but this is: {open_now}"
     return Step(Status.NOTHING_OPEN, reason, attention=Attention.NOTHING_OPEN_SUSPECT, holdings=())
 
 

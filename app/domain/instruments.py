@@ -44,6 +44,11 @@ def contract_of(name: str, today: date) -> Contract:
     return Contract(spelled)
 
 
+def root_of(name: str) -> str:
+    """The root of the contract that a name means. The date tells only its decade."""
+    return contract_of(name, date.min.replace(year=2000)).root
+
+
 def _full_year(digits: str, today: date) -> int:
     if len(digits) == 4:
         return int(digits)

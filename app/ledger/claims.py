@@ -16,6 +16,7 @@ from app.ledger.connection import Ledger
 from app.ledger.encoding import command_of, holdings_of, report_of
 from app.ledger.events import record
 from app.ledger.lanes import may_go
+from app.ledger.sightings import Sighting
 from app.ledger.types import from_now, now
 
 LEASE_SECONDS = 30.0
@@ -56,6 +57,8 @@ class Claim:
     """A cancel of working orders was reported already."""
     reads: list["Read"] = field(default_factory=list)
     """Made under this claim and not written yet."""
+    seen: set[Sighting] = field(default_factory=set)
+    """What was seen open under this claim."""
 
     def holds(self, seconds: float) -> bool:
         """Whether the lease lasts that much longer."""

@@ -2,9 +2,10 @@
 
 import random
 import re
+import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,6 @@ from sqlalchemy.exc import TimeoutError as NoFreeConnection
 
 STATEMENT_SECONDS = 1.5
 """No statement of the door may take longer, nor its wait to write: an alert's sender waits three seconds in all."""
-
 
 _UNKEEPABLE = re.compile("[\0\ud800-\udfff]")
 
@@ -152,7 +152,9 @@ def _sqlite_engine(url: URL, threads: int) -> Engine:
     def prepare(dbapi_connection: Any, _record: Any) -> None:
         # The driver must not open transactions by itself: `begin` below does, with the lock we want.
         dbapi_connection.isolation_level = None
-        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+        deadline = time.monotonic() + STATEMENT_SECONDS
+        _insist(lambda: dbapi_connection.execute("PRAGMA journal_mode = WAL"), deadline)
+        for pragma in ("synchronous = FULL", "foreign_keys = ON"):
             dbapi_connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")
@@ -168,19 +170,26 @@ def _sqlite_engine(url: URL, threads: int) -> Engine:
 
 
 def _begin_writing(connection: Connection, deadline: float) -> None:
-    """Lock the file for writing, asking every few milliseconds.
-
-    SQLite itself asks ever more seldom, so that who has waited longest waits on while others come and go.
-    """
-    connection.exec_driver_sql("PRAGMA busy_timeout = 0")
+    """Lock the file for writing."""
+    connection.exec_driver_sql("PRAGMA busy_timeout = 0")  # the waiting is ours
     try:
-        while True:
-            try:
-                connection.exec_driver_sql("BEGIN IMMEDIATE")
-                return
-            except OperationalError as exc:
-                if "locked" not in str(exc.orig) or time.monotonic() > deadline:
-                    raise
-            time.sleep(random.uniform(0.001, 0.003))  # noqa: S311 - who asks next is left to chance
+        _insist(lambda: connection.exec_driver_sql("BEGIN IMMEDIATE"), deadline)
     finally:
         connection.exec_driver_sql(f"PRAGMA busy_timeout = {int(STATEMENT_SECONDS * 1000)}")
+
+
+def _insist(ask: Callable[[], object], deadline: float) -> None:
+    """Ask for a lock of SQLite's every few milliseconds.
+
+    SQLite itself asks ever more seldom, so that who has waited longest waits on while others come and go;
+    and while several make a new file WAL, not at all.
+    """
+    while True:
+        try:
+            ask()
+        except (OperationalError, sqlite3.OperationalError) as exc:
+            if "locked" not in str(exc) or time.monotonic() > deadline:
+                raise
+            time.sleep(random.uniform(0.001, 0.003))  # noqa: S311 - who asks next is left to chance
+        else:
+            return

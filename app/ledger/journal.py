@@ -18,6 +18,7 @@ from app.ledger.claims import LEASE_SECONDS, Claim, LeaseLost, PastAttempt, one_
 from app.ledger.connection import Ledger
 from app.ledger.encoding import holding_json, report_json
 from app.ledger.events import record
+from app.ledger.sightings import Sighting, note
 from app.ledger.types import from_now, now
 
 _commands = tables.commands
@@ -56,6 +57,7 @@ class Journal:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
+        self._noted: set[tuple[str, Sighting]] = set()
 
     def begin(
         self,
@@ -154,6 +156,7 @@ class Journal:
         if answer:
             self._write_answer(connection, claim, answer)
         self._write_reads(connection, claim)
+        self._write_seen(connection, claim)
         self._write_closed(connection, claim, step.closed)
         self._status_event(connection, claim, step.status, step)
 
@@ -205,6 +208,12 @@ class Journal:
                 )
             )
         claim.reads.clear()
+
+    def _write_seen(self, connection: Connection, claim: Claim) -> None:
+        broker = claim.command.broker
+        new = {sighting for sighting in claim.seen if (broker, sighting) not in self._noted}
+        note(connection, broker, new)
+        self._noted |= {(broker, sighting) for sighting in new}
 
     def _write_closed(self, connection: Connection, claim: Claim, closed: Sequence[ClosedPosition]) -> None:
         hook = select(_commands.c.hook).where(_commands.c.id == claim.id).scalar_subquery()

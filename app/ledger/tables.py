@@ -153,6 +153,15 @@ events = Table(
     Column("detail", Json, nullable=False),
 )
 
+# What was ever seen open, by the canonical names that lanes use.
+sightings = Table(
+    "sightings",
+    metadata,
+    Column("broker", Text, primary_key=True),
+    Column("account", Text, primary_key=True),
+    Column("root", Text, primary_key=True),
+)
+
 workers = Table(
     "workers",
     metadata,

@@ -199,13 +199,41 @@ def test_a_flatten_by_another_name_is_sent_by_the_venues_own(shop: Shop) -> None
 
 @pytest.mark.parametrize("command", [whole(), part(), FlattenMatching("nt8", account=SIM)], ids=str)
 def test_nothing_open_is_said_when_it_was_read(shop: Shop, command: Command) -> None:
-    shop.desk.book.clear()
+    shop.carried_out(whole())
 
     history = shop.carried_out(command)
 
     assert came_to(history) == ("nothing_open", None)
     assert history.closed_positions == []
     assert history.attempts[-1].kind == "read"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [whole("MSE 12-26"), part(), FlattenMatching("nt8", account="Sim102", instrument="MES")],
+    ids=str,
+)
+def test_nothing_open_is_suspect_where_it_was_never_seen_open(shop: Shop, command: Command) -> None:
+    if isinstance(command, FlattenMatching):
+        shop.carried_out(part(1))  # seen open, and in another account
+    else:
+        shop.desk.book.clear()
+
+    history = shop.carried_out(command)
+
+    assert came_to(history) == ("nothing_open", "nothing_open_suspect")
+    assert "ever seen open there" in history.command.reason
+
+
+@on_both_databases
+def test_what_one_worker_saw_open_another_knows(shop: Shop) -> None:
+    shop.desk.hold(SIM, "ES 12-26", 1)
+    shop.carried_out(part(1))  # reads all positions
+    shop.desk.book.clear()
+
+    other = Shop(shop.ledger, shop.desk)
+    assert came_to(other.carried_out(whole("ES1!"))) == ("nothing_open", None)
+    assert came_to(other.carried_out(whole("NQ1!"))) == ("nothing_open", "nothing_open_suspect")
 
 
 @pytest.mark.parametrize("command", [whole("MES 03-27"), part(side=Side.SHORT)], ids=str)
@@ -261,7 +289,7 @@ def test_a_whole_close_of_another_contract_is_suspect_though_its_answer_was_lost
 
 
 def test_a_fill_of_something_else_does_not_make_a_close_of_nothing_closed(shop: Shop) -> None:
-    shop.desk.book.clear()
+    shop.carried_out(whole())
     shop.desk.script("close", raises(LOST))
     (command_id,) = shop.take(whole())
     shop.work()

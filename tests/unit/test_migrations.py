@@ -2,11 +2,13 @@
 
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -243,3 +245,35 @@ def test_a_server_that_cuts_its_connections_is_told_once_and_then_found_again(le
         connection.execute(cut)
     for _ in range(3):
         alert_came(ledger)  # nobody notices a connection that died in the pool
+
+
+def test_a_new_file_that_somebody_writes_just_now_is_waited_for(empty: Ledger, database_url: str) -> None:
+    first = sqlite3.connect(
+        database_url.removeprefix("sqlite:///"), isolation_level=None, check_same_thread=False
+    )
+    first.execute("CREATE TABLE anything (it TEXT)")
+    first.execute("BEGIN IMMEDIATE")
+    ends = threading.Timer(0.3, first.execute, ["ROLLBACK"])
+    ends.start()
+
+    migrate(empty)  # it makes the file WAL, which SQLite refuses at once while another writes
+    ends.join()
+    first.close()
+    check_schema(empty)
+
+
+@on_both_databases
+def test_many_that_migrate_a_new_database_at_the_same_instant_all_get_in(database_url: str) -> None:
+    ledgers = [Ledger(database_url) for _ in range(8)]
+    barrier = threading.Barrier(len(ledgers))
+
+    def migrated(ledger: Ledger) -> None:
+        barrier.wait(10)
+        migrate(ledger)
+
+    with ThreadPoolExecutor(len(ledgers)) as pool:
+        for done in [pool.submit(migrated, ledger) for ledger in ledgers]:
+            done.result()
+    for ledger in ledgers:
+        check_schema(ledger)
+        ledger.dispose()

@@ -144,6 +144,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("seq", name="pk_events"),
     )
     op.create_index(op.f("ix_events_command"), "events", ["command"])
+    op.create_table(
+        "sightings",
+        sa.Column("broker", sa.Text(), nullable=False),
+        sa.Column("account", sa.Text(), nullable=False),
+        sa.Column("root", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("broker", "account", "root", name="pk_sightings"),
+    )
     _make_events_append_only()
 
 
