@@ -165,11 +165,12 @@ class Execution:
             return False
         except BrokerError as exc:
             # Cancelling twice does no harm, so a lost answer is only a reason to repeat it.
+            claim.unprotected = claim.unprotected or isinstance(exc, OutcomeUnknown)
             self._move(claim, self._again(claim, exc, claim.tries), _failed(attempt, exc))
             return False
         answer = Answer(attempt.number, REPORTED, answered.answer, report=answered.result)
         self._journal.move(claim, Step(Status.QUEUED, due_in=0), answer, keep=True)
-        claim.cancelled_orders = True
+        claim.cancelled_orders = claim.unprotected = True
         return True
 
     def _close(self, claim: Claim, call: Call[Report], holdings: tuple[Holding, ...] | None) -> None:
@@ -232,7 +233,7 @@ class Execution:
         return Step(Status.QUEUED, exc.detail, delay)
 
     def _move(self, claim: Claim, step: Step, answer: Answer | None = None) -> None:
-        if claim.cancelled_orders and (step.status in UNPROTECTED or step.attention is Attention.STILL_OPEN):
+        if claim.unprotected and (step.status in UNPROTECTED or step.attention is Attention.STILL_OPEN):
             step = replace(step, attention=Attention.UNPROTECTED)
         self._journal.move(claim, step, answer)
         log.info("command_moved", status=step.status, reason=step.reason, attention=step.attention)

@@ -55,6 +55,8 @@ class Claim:
     """Calls made so far, of any kind."""
     cancelled_orders: bool = False
     """A cancel of working orders was reported already."""
+    unprotected: bool = False
+    """A cancel was reported, or its answer was lost: the position may have no stop any more."""
     reads: list["Read"] = field(default_factory=list)
     """Made under this claim and not written yet."""
     seen: set[Sighting] = field(default_factory=set)
@@ -204,6 +206,9 @@ class Claims:
             closes=tuple(_past(attempt, moment) for attempt in attempts if attempt.kind == "close"),
             tries=len(attempts),
             cancelled_orders=any(a.kind == "cancel" and a.outcome == "reported" for a in attempts),
+            unprotected=any(
+                a.kind == "cancel" and a.outcome in ("reported", "outcome_unknown") for a in attempts
+            ),
         )
 
     def _take_back(self, connection: Connection, row: Row[Any]) -> None:

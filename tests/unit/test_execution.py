@@ -416,6 +416,15 @@ def test_a_position_without_its_stop_is_called_unprotected_however_its_close_fai
     assert shop.desk.sent.count("cancel MES 12-26 Sim101") == 1
 
 
+def test_a_lost_cancel_leaves_the_position_unprotected_too(shop: Shop) -> None:
+    shop.desk.script("cancel", *[raises(LOST, after_acting=True)] * 50)
+
+    history = shop.carried_out(part(4, cancel_orders=True), seconds=200)
+
+    assert came_to(history) == ("gave_up", "unprotected")
+    assert not any("close" in sent for sent in shop.desk.sent)
+
+
 def test_a_lost_cancel_is_repeated_and_the_close_still_goes_out_once(shop: Shop) -> None:
     shop.desk.orders = [WorkingOrder(SIM, MES, "stop", market=False)]
     shop.desk.script("cancel", raises(LOST, after_acting=True))
