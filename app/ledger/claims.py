@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, and_, case, exists, or_, select, text, update
 
 from app.domain.commands import Command
+from app.domain.failures import REPORTED, OutcomeUnknown
 from app.domain.positions import Holding, Report
 from app.domain.statuses import Attention, Status
 from app.ledger import tables
@@ -21,6 +22,8 @@ from app.ledger.types import from_now, now
 
 LEASE_SECONDS = 30.0
 _CLAIM_LOCK = 0x636C61696D  # "claim": any fixed number that is ours
+
+_MAY_HAVE_ACTED = (REPORTED, OutcomeUnknown.outcome)
 
 _commands = tables.commands
 _attempts = tables.attempts
@@ -157,7 +160,7 @@ class Claims:
         unsent = and_(_commands.c.gives_up_at <= now(), ~_commands.c.fixed)
         free = or_(_commands.c.lease_until.is_(None), _commands.c.lease_until <= now())
         queued = and_(_commands.c.status == Status.QUEUED, free)
-        naked = case((_cancelled_orders(), Attention.UNPROTECTED), else_=Attention.GAVE_UP)
+        naked = case((_unprotected(), Attention.UNPROTECTED), else_=Attention.GAVE_UP)
         for condition, status, attention, reason in (
             (untried, Status.EXPIRED, Attention.EXPIRED, "too old before its first attempt"),
             (unsent, Status.GAVE_UP, naked, "no close was sent before time ran out"),
@@ -206,9 +209,7 @@ class Claims:
             closes=tuple(_past(attempt, moment) for attempt in attempts if attempt.kind == "close"),
             tries=len(attempts),
             cancelled_orders=any(a.kind == "cancel" and a.outcome == "reported" for a in attempts),
-            unprotected=any(
-                a.kind == "cancel" and a.outcome in ("reported", "outcome_unknown") for a in attempts
-            ),
+            unprotected=any(a.kind == "cancel" and a.outcome in _MAY_HAVE_ACTED for a in attempts),
         )
 
     def _take_back(self, connection: Connection, row: Row[Any]) -> None:
@@ -238,12 +239,12 @@ def one_at_a_time(connection: Connection) -> None:
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _CLAIM_LOCK})
 
 
-def _cancelled_orders() -> ColumnElement[bool]:
+def _unprotected() -> ColumnElement[bool]:
     """Whether the working orders that protect the position may be gone."""
     return exists().where(
         _attempts.c.command == _commands.c.id,
         _attempts.c.kind == "cancel",
-        _attempts.c.outcome.in_(("reported", "outcome_unknown")),
+        _attempts.c.outcome.in_(_MAY_HAVE_ACTED),
     )
 
 
