@@ -2,8 +2,6 @@
 
 import os
 import re
-import socket
-import struct
 import sys
 from typing import Any
 
@@ -13,7 +11,6 @@ from app.ledger.connection import Ledger, LedgerUnavailable
 from app.ledger.schema import SchemaMismatch, check_schema
 from config.environment import drop_broker_secrets, load
 from config.file import ConfigurationFault, Role
-from config.patience import RECEIVE_SECONDS
 
 
 def _whole(name: str, otherwise: int) -> int:
@@ -32,6 +29,7 @@ timeout = 30
 graceful_timeout = 20
 keepalive = 5
 control_socket_disable = True
+sendfile = False  # it would wait without limit for a client that does not read
 limit_request_line = 4094
 limit_request_fields = 50
 limit_request_field_size = 8190
@@ -48,7 +46,7 @@ class Discreet(Logger):
 
     def exception(self, msg: Any, *args: Any, **kwargs: Any) -> None:
         if isinstance(sys.exception(), BlockingIOError):
-            super().info("a client fell silent within its request")
+            super().info("a client stopped reading its answer")
         else:
             super().exception(str(msg).partition("%")[0].rstrip(), **kwargs)
 
@@ -79,9 +77,3 @@ def _check_ledger(url: str) -> None:
         check_schema(ledger)
     finally:
         ledger.dispose()  # the worker processes are forked from this one, and must not share its connections
-
-
-def when_ready(server: Any) -> None:
-    """Whatever gets past the worker's patience must not hold a thread for ever: give up on a silent socket."""
-    for listener in server.LISTENERS:
-        listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", RECEIVE_SECONDS, 0))

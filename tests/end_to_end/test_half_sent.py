@@ -9,7 +9,8 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
-from config.patience import RECEIVE_SECONDS
+from config.gunicorn import threads, worker_connections
+from config.patience import ENOUGH, RECEIVE_SECONDS
 from tests.running import Product
 
 SOON = 2.0
@@ -87,10 +88,13 @@ def chunks(*parts: bytes) -> bytes:
     return b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n"
 
 
-def alert(quantity: int = 1) -> bytes:
-    """A text that is like no other: only half of it would ask for all of the position."""
+def alert(quantity: int = 1, instrument: str = "CL 12-26") -> bytes:
+    """A text that is like no other: only half of it would ask for all of the position.
+
+    Nothing is open under that name, so what one test asks for is not in the way of what another waits for.
+    """
     return json.dumps(
-        {"action": "close", "instrument": "MES 12-26", "id": str(time.monotonic_ns()), "quantity": quantity}
+        {"action": "close", "instrument": instrument, "id": str(time.monotonic_ns()), "quantity": quantity}
     ).encode()
 
 
@@ -106,7 +110,7 @@ def test_silent_and_half_sent_requests_keep_nobody_waiting_and_ask_for_nothing(v
     before = alerts(venue_day)
     whole = request_to(venue_day, alert())
     in_chunks = request_to(venue_day, b"", "Transfer-Encoding: chunked") + b"20\r\nclose MES"
-    halves = [b"", whole[:20], whole[:-1], in_chunks] * 20
+    halves = [b""] * 40 + [whole[:20], whole[:-1], in_chunks, whole[:1]] * 10
     with ExitStack() as open_lines:
         lines = [open_lines.enter_context(line_to(venue_day)).send(half) for half in halves]
         slowest = 0.0
@@ -122,6 +126,54 @@ def test_silent_and_half_sent_requests_keep_nobody_waiting_and_ask_for_nothing(v
     assert set(hung_up) == {(0, b"")}
     assert waited < RECEIVE_SECONDS + SOON
     assert alerts(venue_day) == before + 10
+
+
+LOGIN = "POST /login HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [
+        "POST /hooks/futures HTTP/1.1\r\nContent-Length: 0000000000000000000016000\r\n\r\nx",
+        "POST /hooks/futures HTTP/1.1\r\nContent-Length: 9999999999999999999999999\r\n\r\nx",
+        "POST /hooks/futures HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0000000001000\r\n\r\n\r\n",
+        LOGIN + "Transfer-Encoding: chunked\r\n\r\n100000\r\n" + "a" * ENOUGH,
+        LOGIN + "Content-Length: 60000\r\n\r\n" + "a" * ENOUGH,
+    ],
+    ids=["padded length", "huge length", "padded chunk", "form in a chunk", "form"],
+)
+def test_no_thread_waits_for_the_rest_of_a_body(venue_day: Product, begun: str) -> None:
+    with ExitStack() as open_lines:
+        lines = [
+            open_lines.enter_context(line_to(venue_day)).send(begun.encode()) for _ in range(2 * threads)
+        ]
+        began = time.monotonic()
+        assert venue_day.send(alert().decode()).status_code == 202
+        assert time.monotonic() - began < SOON
+        for line in lines:
+            assert 400 <= line.answer()[0] < 500
+
+
+def test_clients_that_ask_on_and_do_not_read_keep_nobody_waiting(venue_day: Product) -> None:
+    ask = b"GET /static/vendor/htmx.min.js HTTP/1.1\r\nHost: x\r\n\r\n"
+    with ExitStack() as open_lines:
+        for _ in range(2 * threads):
+            line = open_lines.enter_context(line_to(venue_day))
+            line.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            line.send(ask * 200)
+        time.sleep(0.5)  # until their buffers are full
+        began = time.monotonic()
+        assert venue_day.send(alert().decode()).status_code == 202
+        assert time.monotonic() - began < SOON
+
+
+def test_a_full_house_has_room_for_an_alert(venue_day: Product) -> None:
+    with ExitStack() as open_lines:
+        for _ in range(worker_connections + 20):
+            open_lines.enter_context(line_to(venue_day))
+        began = time.monotonic()
+        assert venue_day.send(alert().decode()).status_code == 202
+        assert time.monotonic() - began < SOON
 
 
 def test_dripping_bytes_does_not_buy_time(venue_day: Product) -> None:
@@ -156,6 +208,17 @@ def test_a_request_in_tiny_pieces_is_taken_if_it_comes_in_time(venue_day: Produc
     assert line.answer()[0] == 202
 
 
+def test_a_large_body_in_small_pieces_is_refused_in_time(venue_day: Product, line: Line) -> None:
+    line.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    began = time.monotonic()
+    line.send(request_to(venue_day, b"", "Content-Length: 65536"))
+    for _ in range(0, 65536, 32):
+        line.send(b"x" * 32)
+
+    assert line.answer()[0] == 413
+    assert time.monotonic() - began < SOON
+
+
 def test_a_body_that_ends_early_asks_for_nothing(venue_day: Product) -> None:
     before = alerts(venue_day)
     whole = request_to(venue_day, b"close MES 12-26 quantity=1", "Content-Length: 26")
@@ -169,7 +232,7 @@ def test_a_body_that_ends_early_asks_for_nothing(venue_day: Product) -> None:
 
 
 def test_a_chunked_alert_is_taken_whole_and_once(venue_day: Product, line: Line) -> None:
-    body = alert()
+    body = alert(instrument="MES 12-26")
     line.send(
         request_to(venue_day, b"", "Transfer-Encoding: chunked") + chunks(body[:7], body[7:9], body[9:])
     )
@@ -180,7 +243,7 @@ def test_a_chunked_alert_is_taken_whole_and_once(venue_day: Product, line: Line)
     assert venue_day.settled(command)["quantity"] == "1"
 
 
-@pytest.mark.parametrize("length", [16 * 1024 + 1, 70_000, 1_000_000])
+@pytest.mark.parametrize("length", [16 * 1024 + 1, 70_000, 10_000_000])
 @pytest.mark.parametrize("way", ["chunked", "length"])
 def test_a_body_that_is_too_large_is_refused_and_not_cut(
     venue_day: Product, line: Line, length: int, way: str
@@ -196,6 +259,16 @@ def test_a_body_that_is_too_large_is_refused_and_not_cut(
     assert status == 413
     refused = venue_day.api(f"alerts/{json.loads(answer)['alert']}")
     assert (refused["outcome"], refused["commands"]) == ("refused", [])
+
+
+def test_the_rest_of_a_body_that_is_too_large_is_no_alert(venue_day: Product, line: Line) -> None:
+    before = alerts(venue_day)
+    rest = request_to(venue_day, alert())
+    line.send(request_to(venue_day, b"x" * ENOUGH, f"Content-Length: {ENOUGH + len(rest)}"))
+
+    assert line.answer()[0] == 413
+    assert line.send(rest).answer() == (0, b"")
+    assert alerts(venue_day) == before + 1  # the refused one
 
 
 def test_a_head_without_end_is_refused(venue_day: Product, line: Line) -> None:
@@ -222,6 +295,13 @@ def test_one_connection_serves_one_request_after_the_other(venue_day: Product, l
     assert statuses == [202, 202, 202]
 
 
+def test_an_old_client_is_served_and_let_go(venue_day: Product, line: Line) -> None:
+    line.send(request_to(venue_day, alert()).replace(b"HTTP/1.1", b"HTTP/1.0"))
+
+    assert line.answer()[0] == 202
+    assert line.answer() == (0, b"")
+
+
 def test_requests_sent_ahead_are_answered_in_their_order(venue_day: Product, line: Line) -> None:
     bodies = [alert(quantity) for quantity in (1, 2, 3)]
     together = b"".join(request_to(venue_day, body) for body in bodies)
@@ -244,6 +324,9 @@ def test_requests_sent_ahead_are_answered_in_their_order(venue_day: Product, lin
         b"POST /hooks/futures HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nabcdef",
         b"POST /hooks/futures HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         b"POST /hooks/futures HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
+        b"POST /hooks/futures HTTP/1.1\nContent-Length: 5\n\nclose",
+        b"POST /hooks/futures HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n",
+        b"POST /hooks/futures HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         b"POST /hooks/%ff%00 HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\r\n\r\n",
     ],
@@ -268,11 +351,20 @@ def test_what_strangers_send_leaves_no_secret_in_the_log(venue_day: Product) -> 
         f"POST /hooks/futures/{secret}{'a' * 5000} HTTP/1.1\r\n\r\n",
         f"POST /hooks/futures HTTP/1.1\r\nAuthorization: Bearer {secret}{'a' * 9000}\r\n\r\n",
         f"POST /hooks/futures/{secret} HTTP/1.1\r\nContent-Length: 7\r\n\r\n{secret[:7]}",
+        f"POST /hooks/futures/{secret} HTTP/1.1\nX: {secret}\n\n",
+        f"POST /hooks/futures/{secret} HTTP/1.1\r\nContent-Length: {secret}\r\nContent-Length: 1\r\n\r\n",
+        f"POST /hooks/futures/{secret} HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n{secret}\r\n",
+        f"POST /hooks/futures/{secret} HTTP/1.1\r\nContent-Length: 20000\r\n\r\n{secret * 1000}",
+        f"POST /hooks/futures/{secret} HTTP/1.1\r\nX: {secret * 2000}",
         f"POST /hooks/futures/{secret[:-1]} HTTP/1.1\r\nContent-Length: 0\r\n\r\n",
     ]
     for attempt in attempts:
         with line_to(venue_day) as line:
             assert 400 <= line.send(attempt.encode()).answer()[0] < 500, attempt
+
+    with line_to(venue_day) as line:  # and one that never ends
+        line.send(f"POST /hooks/futures/{secret} HTTP/1.1\r\nX: {secret}".encode())
+        assert line.answer() == (0, b"")
 
     log = venue_day.log("web")
     assert secret not in log
