@@ -49,7 +49,8 @@ def _work(redis_url: str, tls_verify: bool, name: str, stopping: threading.Event
     connection = connect(
         redis_url,
         tls_verify=tls_verify,
-        retry=Retry(ExponentialWithJitterBackoff(cap=1, base=0.05), 10),
+        # Few tries: RQ makes several calls to say goodbye, and a stop must not wait for a server that is gone.
+        retry=Retry(ExponentialWithJitterBackoff(cap=0.5, base=0.05), 3),
         socket_connect_timeout=2,
     )
     queue = Queue(QUEUE, connection=connection, serializer=JSONSerializer, job_class=DoorbellJob)

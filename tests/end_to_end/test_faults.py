@@ -87,6 +87,7 @@ def test_with_redis_dead_or_frozen_alerts_are_taken_fast_and_carried_out(
     assert product.settled(dead)["status"] == "closed"
     assert waited < 2.5
     assert (product.held(), product.held("Sim101", "MNQ 12-26")) == (0, 0)
+    assert product.stop("worker", within=5) == 0
 
 
 @on_both_databases
