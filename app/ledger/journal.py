@@ -126,6 +126,7 @@ class Journal:
             if answer:
                 self._keep_late(claim, answer)
             raise
+        self._noted |= {(claim.command.broker, sighting) for sighting in claim.seen}
         if keep:
             claim.held_until = started + LEASE_SECONDS
         claim.status = step.status
@@ -211,9 +212,7 @@ class Journal:
 
     def _write_seen(self, connection: Connection, claim: Claim) -> None:
         broker = claim.command.broker
-        new = {sighting for sighting in claim.seen if (broker, sighting) not in self._noted}
-        note(connection, broker, new)
-        self._noted |= {(broker, sighting) for sighting in new}
+        note(connection, broker, {it for it in claim.seen if (broker, it) not in self._noted})
 
     def _write_closed(self, connection: Connection, claim: Claim, closed: Sequence[ClosedPosition]) -> None:
         hook = select(_commands.c.hook).where(_commands.c.id == claim.id).scalar_subquery()
