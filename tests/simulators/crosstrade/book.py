@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
-from .agenda import Agenda, Clock
+from tests.simulators.line import Agenda, Clock, FillPlan
+
 from .desk import OrderDesk
 from .errors import NothingOpen, UnknownExecution, UnknownOrder
 from .holdings import Holdings, PricePath, steady
 from .matching import how_many
-from .records import Execution, FillPlan, Flattened, MarketPosition, Order, Position
+from .records import Execution, Flattened, MarketPosition, Order, Position
 
 
 class Book:
@@ -114,6 +115,12 @@ class Book:
         """Let something happen to the book after a time, as if a request had been held up on its way."""
         with self.turn():
             self._agenda.after(seconds, act)
+
+    def let_pass(self, seconds: float) -> None:
+        """Let so much time have passed: all that was is that much older, and what is to come is that much nearer."""
+        with self.turn():
+            self._agenda.let_pass(seconds)
+            self._desk.let_pass(seconds)
 
     # Reading
 

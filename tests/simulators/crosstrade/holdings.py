@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from .agenda import Agenda
+from tests.simulators.line import Agenda
+
 from .errors import InvalidRequest, UnknownAccount
 from .instruments import instrument_type, ninjatrader_name, point_value
 from .records import MarketPosition, Position

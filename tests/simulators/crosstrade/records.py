@@ -96,17 +96,6 @@ class Execution:
 
 
 @dataclass(frozen=True, slots=True)
-class FillPlan:
-    """How a market order goes: when it fills, in how many parts, or that it is rejected after being taken."""
-
-    delay: float = 0.0
-    parts: int = 1
-    rejected: bool = False
-    cancels_orders: bool = True
-    """Whether a whole close cancels the instrument's working orders, as it should."""
-
-
-@dataclass(frozen=True, slots=True)
 class Flattened:
     """What a flatten found and did."""
 

@@ -1,32 +1,38 @@
-"""The venue on a port of this machine: starts, stops, and stops listening for a while."""
+"""CrossTrade's REST API on a port of this machine: who is let in, and which call a request means."""
 
-import contextlib
-import ipaddress
-import logging
-import socket
-import socketserver
-import sys
-import threading
-from types import TracebackType
-from typing import Any, Self
+from email.message import Message
+from functools import partial
+from typing import Any
 
+from tests.simulators.line import Answer, Call, FillPlan, Forecast, Request, Simulator, TokenBucket
+
+from . import calls, routes
 from .book import Book
-from .control import Control
-from .faults import EVERY, Fault, Forecast
-from .handler import Handler
-from .journal import Journal, Request
-from .throttle import TokenBucket
+from .control import CrossTradeFace
+from .errors import InvalidRequest
+from .faults import KINDS, WORDS
+from .routes import Found, Operation
 
-logger = logging.getLogger(__name__)
+# XT docs, rate limiting: 3 requests a second, a burst of 20, 180 a minute.
+REFILL_PER_SECOND = 3.0
+BURST = 20.0
+# XT docs, authentication; the body of a 401 is not shown.
+UNAUTHORIZED = Answer(401, {"success": False, "error": "unauthorized", "detail": "Invalid bearer token"})
+METHOD_NOT_ALLOWED = {"success": False, "error": "Method not allowed"}
+SENDS_ORDERS = frozenset({Operation.CLOSE, Operation.FLATTEN})
 
 
-class CrossTradeSimulator:
+class CrossTradeSimulator(Simulator):
     """
     CrossTrade's REST API over a book of its own.
 
     `token` is the bearer token that is let in; None lets any in. Port 0 takes a free one.
     Only loopback addresses: the control face asks nobody who they are.
     """
+
+    thread_name = "crosstrade-simulator"
+    wording = WORDS
+    book: Book
 
     def __init__(
         self,
@@ -37,134 +43,48 @@ class CrossTradeSimulator:
         port: int = 0,
         rate_limit: bool = False,
     ) -> None:
-        if not is_loopback(host):
-            raise ValueError(f"{host} is not a loopback address")
         self.token = token or None
         self.book = book or Book()
-        self.throttle = TokenBucket() if rate_limit else None
-        self.forecast = Forecast()
-        self.journal = Journal()
-        self.control = Control(self.book, self.forecast, self.journal)
-        self._host = host
-        self._port = port
-        self._socket: socket.socket | None = None
-        self._listener: Listener | None = None
+        self.throttle = TokenBucket(REFILL_PER_SECOND, BURST) if rate_limit else None
+        forecast = Forecast(KINDS, list(Operation), SENDS_ORDERS)
+        super().__init__(self.book, CrossTradeFace(self.book), forecast, host=host, port=port)
 
-    @property
-    def url(self) -> str:
-        host = f"[{self._host}]" if ":" in self._host else self._host
-        return f"http://{host}:{self._port}"
+    def receive(self, request: Request, headers: Message) -> Answer | Call:
+        if not self._authorized(headers.get("Authorization", "")):
+            return UNAUTHORIZED
+        found = routes.find(request.method, request.route)
+        if found is None:
+            return misrouted(request)
+        act = partial(self._carry_out, request, found)
+        return Call(found.route.operation, act, self.throttle, found.named.get("account", ""))
 
-    @property
-    def requests(self) -> list[Request]:
-        """All that was asked of the venue, oldest first."""
-        self.book.advance()
-        return self.journal.read()
+    def _authorized(self, header: str) -> bool:
+        # XT docs, authentication: a bearer token, 401 otherwise.
+        scheme, _, token = header.partition(" ")
+        return scheme.lower() == "bearer" and (bool(token) if self.token is None else token == self.token)
 
-    def bad_day(self, fault: Fault, on: str = EVERY, times: int | None = 1, **options: Any) -> None:
-        """Let the next `times` calls of a kind (None: all) go wrong; several are taken in turn."""
-        self.forecast.add(fault, on, times, **options)
-
-    def good_days(self) -> None:
-        """Forget the bad days that have not come yet."""
-        self.forecast.clear()
-
-    def start(self) -> Self:
-        """Raises OSError when the port is taken."""
-        self._bind()
-        self.listen_again()
-        return self
-
-    def stop(self) -> None:
-        self.stop_listening()
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
-
-    def stop_listening(self) -> None:
-        """Cut every connection and refuse new ones. The port stays ours; the book goes on."""
-        if self._listener is not None:
-            self._listener.stop()
-            self._listener = None
-            self._bind()
-
-    def listen_again(self) -> None:
-        if self._listener is None and self._socket is not None:
-            self._listener = Listener(self, self._socket)
-            self._listener.start()
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-
-    def _bind(self) -> None:
-        # A bound socket that does not listen refuses connections, and keeps others off the port.
-        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
-        bound = socket.socket(family, socket.SOCK_STREAM)
+    def _carry_out(self, request: Request, found: Found, plan: FillPlan | None) -> Answer:
+        if found.route.operation is Operation.ENDPOINTS:
+            return Answer(200, routes.catalogue())
         try:
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            bound.bind((self._host, self._port))
-        except OSError:
-            bound.close()
-            raise
-        self._socket = bound
-        self._port = bound.getsockname()[1]
+            args = arguments(request) | found.named
+        except InvalidRequest as exc:
+            return calls.refused(exc)
+        return calls.answer(self.book, found.route.api, args, plan)
 
 
-class Listener(socketserver.ThreadingMixIn, socketserver.TCPServer):
-    """One stretch of listening: a thread that accepts, a thread for each connection."""
-
-    request_queue_size = 128
-    daemon_threads = False
-
-    def __init__(self, venue: CrossTradeSimulator, bound: socket.socket) -> None:
-        super().__init__(bound.getsockname()[:2], Handler, bind_and_activate=False)
-        self.socket.close()
-        self.socket = bound
-        self.venue = venue
-        self.stopping = threading.Event()
-        self._connections: set[socket.socket] = set()
-        self._lock = threading.Lock()
-        self._thread = threading.Thread(target=self.serve_forever, args=(0.02,), name="crosstrade-simulator")
-
-    def start(self) -> None:
-        self.server_activate()
-        self._thread.start()
-
-    def stop(self) -> None:
-        self.stopping.set()
-        self.shutdown()
-        self._thread.join()
-        with self._lock:
-            connections = list(self._connections)
-        for connection in connections:
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-        self.server_close()
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        with self._lock:
-            self._connections.add(request)
-        super().process_request(request, client_address)
-
-    def shutdown_request(self, request: Any) -> None:
-        with self._lock:
-            self._connections.discard(request)
-        super().shutdown_request(request)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        if isinstance(sys.exception(), OSError):
-            logger.debug("the client left", exc_info=True)
-        else:
-            logger.exception("the simulator failed")
+def misrouted(request: Request) -> Answer:
+    allowed = routes.allowed_methods(request.route)
+    if allowed:
+        return Answer(405, METHOD_NOT_ALLOWED, headers={"Allow": ", ".join(allowed)})
+    return Answer(404, routes.not_found(request.method, request.route))
 
 
-def is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+def arguments(request: Request) -> dict[str, Any]:
+    if request.method == "GET":
+        return dict(request.query)
+    # The docs send `{}` where there is nothing to say; no body at all is read as that.
+    body = {} if request.body is None else request.body
+    if not isinstance(body, dict):
+        raise InvalidRequest("the body is not a JSON object")
+    return body

@@ -5,14 +5,12 @@ import os
 import socket
 import struct
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from http import HTTPStatus
 
-from .calls import Answer
 from .journal import Request
-from .records import FillPlan
+from .records import Act, Answer, FillPlan, Headers
 
-Headers = Mapping[str, str]
 Later = Callable[[float, Callable[[], object]], None]
 """What puts something off for so many seconds."""
 JSON_TYPE = "application/json"
@@ -34,30 +32,30 @@ class Exchange:
         self,
         connection: socket.socket,
         request: Request,
-        call: Callable[[FillPlan | None], Answer],
+        act: Act,
         later: Later,
         stopping: threading.Event,
-        account: str = "",
+        about: str = "",
     ) -> None:
-        self.account = account
+        self.about = about
         self._connection = connection
         self._request = request
-        self._call = call
+        self._act = act
         self._later = later
         self._stopping = stopping
         self._answer: Answer | None = None
 
     def act(self, plan: FillPlan | None = None) -> Answer:
         if self._answer is None:
-            self._answer = self._call(plan)
+            self._answer = self._act(plan)
             self._request.acted = self._answer.acted
         return self._answer
 
     def act_later(self, seconds: float) -> None:
         self._later(seconds, self.act)
 
-    def answer(self, answer: Answer, headers: Headers | None = None) -> None:
-        self.reply(answer.status, json_bytes(answer.body), JSON_TYPE, headers)
+    def answer(self, answer: Answer) -> None:
+        self.reply(answer.status, json_bytes(answer.body), JSON_TYPE, answer.headers)
 
     def reply(self, status: int, body: bytes, content_type: str, headers: Headers | None = None) -> None:
         self._request.status = status

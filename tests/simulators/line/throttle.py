@@ -1,15 +1,13 @@
-"""The venue's rate limit: a bucket of tokens per user."""
+"""A venue's rate limit: buckets of tokens, one or one for each key."""
 
 import threading
 import time
 
-# XT docs, rate limiting: 3 requests a second, a burst of 20, 180 a minute.
-REFILL_PER_SECOND = 3.0
-BURST = 20.0
-
 
 class TokenBucket:
-    def __init__(self, rate: float = REFILL_PER_SECOND, burst: float = BURST) -> None:
+    """`burst` tokens at most, `rate` new ones a second."""
+
+    def __init__(self, rate: float, burst: float) -> None:
         self._rate = rate
         self._burst = burst
         self._tokens = burst
@@ -26,3 +24,15 @@ class TokenBucket:
                 return (1 - self._tokens) / self._rate
             self._tokens -= 1
             return 0.0
+
+
+class Buckets:
+    """A bucket for each key that was ever asked for."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._buckets: dict[str, TokenBucket] = {}
+
+    def of(self, key: str, rate: float, burst: float) -> TokenBucket:
+        with self._lock:
+            return self._buckets.setdefault(key, TokenBucket(rate, burst))
