@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -14,7 +14,7 @@ from app.domain.commands import Action
 from app.domain.instruments import account_key
 from app.domain.venues import VENUES, Venue
 from app.strict import Fault, did_you_mean, faults_in
-from config.schemas import FileSchema
+from config.schemas import SECRETS, FileSchema
 from config.secrets import Secret
 
 _NAME = re.compile(r"\$\{([^}]*)\}")
@@ -34,9 +34,14 @@ class BrokerSettings:
 
     name: str
     venue: Venue
-    token: Secret | None
-    """None in a process that is not given broker credentials."""
+    secrets: Mapping[str, Secret]
+    """The credential, by the names of `Venue.credential`; empty in a process that is not given it."""
     base_url: str
+    transport: str = "rest"
+    demo: bool = False
+    """Whether to trade on the venue's paper account."""
+    margin_mode: str | None = None
+    """Only positions of this margin mode; None: of any."""
     live: bool = False
     symbols: Mapping[str, str] = field(default_factory=dict)
     connect_timeout: float = 3
@@ -45,6 +50,10 @@ class BrokerSettings:
     settle: float = 10
     verify_for: float = 60
     retry_for: float = 120
+    rate: float | None = None
+    """Calls a second, on top of the venue's own limits; None: no further limit."""
+    burst: float | None = None
+    """Calls that may go at once, under that rate."""
 
     @property
     def settle_window(self) -> float:
@@ -120,7 +129,7 @@ def _expanded(
 def is_secret(place: tuple[str, ...]) -> bool:
     """Whether a value at this place of the file is a secret."""
     match place:
-        case ("brokers", _, "token" | "api_key" | "api_secret" | "passphrase"):
+        case ("brokers", _, name) if name in SECRETS:
             return True
         case ("hooks", _, "secrets", _) | ("notify", "urls"):
             return True
@@ -152,14 +161,7 @@ def _cross_faults(loaded: Mapping[str, Any], named: Any) -> list[Fault]:
     """Faults between entries: unknown brokers, shared credentials, hooks that their venue can't serve."""
     faults: list[Fault] = []
     named = list(named) if isinstance(named, dict) else []
-    tokens: dict[Secret, str] = {}
-    for name, broker in loaded["brokers"].items():
-        token = broker.get("token")
-        if token is not None and token in tokens:
-            message = f"is the same credential as broker {tokens[token]}'s"
-            faults.append(Fault(f"brokers.{name}.token", message, "name one broker twice in hooks instead"))
-        elif token is not None:
-            tokens[token] = name
+    faults += _shared_credentials(loaded["brokers"])
     for name, hook in loaded["hooks"].items():
         if hook["broker"] not in named:
             hint = did_you_mean(hook["broker"], named, otherwise=f"brokers: {', '.join(named) or 'none yet'}")
@@ -169,11 +171,34 @@ def _cross_faults(loaded: Mapping[str, Any], named: Any) -> list[Fault]:
     return faults
 
 
+def _shared_credentials(brokers: Mapping[str, Mapping[str, Any]]) -> Iterator[Fault]:
+    """Two brokers with one credential would not know of each other's calls. The first of a kind's secrets names it."""
+    owners: dict[tuple[str, Secret], str] = {}
+    for name, broker in brokers.items():
+        key = VENUES[broker["kind"]].credential[0]
+        secret = broker.get(key)
+        if secret is None:
+            continue
+        owner = owners.setdefault((key, secret), name)
+        if owner != name:
+            message = f"is the same credential as broker {owner}'s"
+            yield Fault(f"brokers.{name}.{key}", message, "name one broker twice in hooks instead")
+
+
 def _hook_faults(place: str, hook: Mapping[str, Any], venue: Venue) -> list[Fault]:
     faults: list[Fault] = []
     accounts, allow = hook["accounts"], hook["allow"]
     if not accounts and venue.names_accounts:
         faults.append(Fault(f"{place}.accounts", "is missing", 'list the accounts, or "*" for all'))
+    if not venue.names_accounts and set(accounts) - {"*", hook["broker"]}:
+        message = f"a credential of {venue.title} is one account"
+        faults.append(Fault(f"{place}.accounts", message, f'leave it out: the account is "{hook["broker"]}"'))
+    elif strange := [name for name in accounts if name != "*" and not venue.account_name.fullmatch(name)]:
+        message = f'"{strange[0]}" is no account of {venue.title}'
+        faults.append(Fault(f"{place}.accounts", message, "write its number, in quotes"))
+    if (unit := hook.get("quantity_unit")) and unit not in venue.quantity_units:
+        hint = f"one of: {', '.join(venue.quantity_units)}"
+        faults.append(Fault(f"{place}.quantity_unit", f"{venue.title} does not count so", hint))
     default = hook.get("default_account")
     keys = {account_key(account) for account in accounts}
     if default and "*" not in accounts and account_key(default) not in keys:
@@ -192,13 +217,17 @@ def _hook_faults(place: str, hook: Mapping[str, Any], venue: Venue) -> list[Faul
 
 
 def _broker(name: str, entry: dict[str, Any]) -> BrokerSettings:
-    kind = entry.pop("kind")
-    entry.pop("transport", None)
-    return BrokerSettings(name=name, venue=VENUES[kind], token=entry.pop("token", None), **entry)
+    venue = VENUES[entry.pop("kind")]
+    given = {key: entry.pop(key) for key in SECRETS & entry.keys()}
+    secrets = {key: secret for key, secret in given.items() if secret is not None}
+    entry.setdefault("base_url", venue.base_url)
+    return BrokerSettings(name=name, venue=venue, secrets=secrets, **entry)
 
 
 def _hook(name: str, entry: dict[str, Any], broker: BrokerSettings) -> Hook:
-    entry.pop("quantity_unit", None)
+    if not broker.venue.names_accounts:
+        entry["accounts"] = entry["accounts"] or (broker.name,)
+        entry["default_account"] = broker.name
     secrets = {label: secret.digest() for label, secret in entry.pop("secrets").items() if secret}
     symbols = {**broker.symbols, **entry.pop("symbols", {})}
     return Hook(name=name, venue=broker.venue, live=broker.live, secrets=secrets, symbols=symbols, **entry)

@@ -5,9 +5,9 @@ from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
-from marshmallow import ValidationError, fields, post_load, validate
+from marshmallow import ValidationError, fields, post_load, validate, validates_schema
 
-from app.domain.commands import Action
+from app.domain.commands import Action, Unit
 from app.domain.venues import VENUES
 from app.strict import StrictSchema, did_you_mean, fault
 from config.secrets import Secret
@@ -16,7 +16,7 @@ _SLUG = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 NOT_YET = {
     "hooks": {"dialects", "sources", "scale", "max_positions", "heartbeat", "dry_run", "rate"},
-    "brokers": {"rate", "burst", "api_key", "api_secret", "passphrase", "demo", "margin_mode"},
+    "brokers": set[str](),
     "file": {"schedules", "notify"},
 }
 """Settings of the design that this version does not serve: accepting one and not honouring it would be a lie."""
@@ -114,21 +114,72 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
+class Number(fields.Field[float]):
+    """A number in a range."""
+
+    def __init__(self, least: float, most: float, **kw: Any) -> None:
+        super().__init__(**kw)
+        self.least, self.most = least, most
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kw: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise fault("must be a number", "without quotes")
+        if not self.least <= value <= self.most:
+            raise fault(f"must be from {self.least:g} to {self.most:g}")
+        return float(value)
+
+
+SECRETS = frozenset({"token", "api_key", "api_secret", "passphrase"})
+"""The credentials of brokers: which of them a kind needs is in `app.domain.venues`."""
+ONLY_OF_SOME = frozenset({"demo", "margin_mode"})
+
+
 class BrokerSchema(StrictSchema):
-    """A `[brokers.<name>]` table."""
+    """A `[brokers.<name>]` table. Which of these a kind has is checked with its row of `app.domain.venues`."""
 
     kind = Text(required=True, validate=validate.OneOf(VENUES, error="must be one of: {choices}"))
-    transport = Text(load_default="rest", validate=validate.OneOf(["rest"], error="must be: {choices}"))
-    token = SecretText(required=True, allow_none=True)
+    transport = Text(load_default="rest")
+    token = SecretText(allow_none=True)
+    api_key = SecretText(allow_none=True)
+    api_secret = SecretText(allow_none=True)
+    passphrase = SecretText(allow_none=True)
+    demo = Switch()
+    margin_mode = Text(validate=validate.OneOf(["cross", "isolated"], error="must be one of: {choices}"))
     live = Switch(load_default=False)
     symbols = fields.Dict(keys=Text(), values=Name(), load_default=dict)
-    base_url = BaseUrl(load_default="https://app.crosstrade.io")
+    base_url = BaseUrl()
     connect_timeout = Seconds(0.1, 30, load_default=3.0)
     read_timeout = Seconds(0.1, 60, load_default=10.0)
     deadline = Seconds(0.2, 20, load_default=12.0)  # a lease of 30 s covers a call
     settle = Seconds(0, 600, load_default=10.0)
     verify_for = Seconds(1, 3600, load_default=60.0)
     retry_for = Seconds(1, 3600, load_default=120.0)
+    rate = Number(0.01, 1000)
+    burst = Number(1, 1000)
+
+    @validates_schema
+    def fit_the_kind(self, data: dict[str, Any], **_kw: Any) -> None:
+        venue = VENUES[data["kind"]]
+        faults: dict[str, Any] = {}
+        for name in venue.credential:
+            if name not in data:
+                faults[name] = {
+                    "message": "is missing",
+                    "hint": f'write {name} = "${{…}}", a variable of the environment',
+                }
+        for name in (SECRETS | ONLY_OF_SOME) & data.keys():
+            if name not in venue.credential and name not in venue.settings:
+                hint = f"take it out; {venue.title} has {', '.join((*venue.credential, *venue.settings))}"
+                faults[name] = {"message": f"has no meaning with kind {venue.kind}", "hint": hint}
+        if data["transport"] not in venue.transports:
+            faults["transport"] = {"message": f"must be one of: {', '.join(venue.transports)}", "hint": None}
+        if "burst" in data and "rate" not in data:
+            faults["burst"] = {
+                "message": "has no meaning without rate",
+                "hint": "add rate, in calls a second",
+            }
+        if faults:
+            raise ValidationError(faults)
 
     def unknown_fault(self, name: str, known: list[str]) -> dict[str, str | None]:
         return not_yet("brokers", name) or super().unknown_fault(name, known)
@@ -165,7 +216,7 @@ class HookSchema(StrictSchema):
     require = fields.List(Text(), load_default=list)
     ignore = fields.List(Text(), load_default=list)
     symbols = fields.Dict(keys=Text(), values=Name(), load_default=dict)
-    quantity_unit = Text(validate=validate.OneOf(["contracts"], error="must be: {choices}"))
+    quantity_unit = fields.Enum(Unit, by_value=True)
     cancel_orders = Switch()
     max_age = Seconds(1, 86400, load_default=300.0)
     dedupe_window = Seconds(0, 86400, load_default=30.0)

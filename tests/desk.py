@@ -3,7 +3,7 @@
 It speaks no wire. What a venue says on the wire, and what it means, is for `tests/contract`.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 
 from app.domain.commands import ClosePosition, FlattenEverything, FlattenMatching
 from app.domain.failures import OutcomeUnknown
-from app.domain.positions import Fill, Position, Report, Side, WorkingOrder
+from app.domain.positions import Fill, Holding, Order, Position, Report, Side
 from app.domain.venues import VENUES, Venue
-from workers.brokers.broker import Answered, Call, Guard
+from workers.brokers.broker import Answered, Call, Guard, Page
 
 T = TypeVar("T")
 
@@ -41,7 +41,8 @@ class Desk:
 
     book: dict[tuple[str, str], tuple[int, Decimal]] = field(default_factory=dict)
     executions: list[Fill] = field(default_factory=list)
-    orders: list[WorkingOrder] = field(default_factory=list)
+    working: list[Order] = field(default_factory=list)
+    """Orders that may still fill."""
     sent: list[str] = field(default_factory=list)
     """The calls that could act, in the order in which they left."""
     clock: timedelta = timedelta()
@@ -84,20 +85,38 @@ class Desk:
 
     # workers.brokers.broker.Broker
 
-    def positions(self) -> Call[tuple[Position, ...]]:
-        return self._call("positions", "positions", self._positions)
+    def accounts(self, page: str | None = None) -> None:
+        return None
 
-    def working_orders(self, account: str) -> Call[tuple[WorkingOrder, ...]]:
-        return self._call("orders", f"orders {account}", lambda: tuple(self.orders))
+    def positions(self, account: str | None = None, page: str | None = None) -> Call[Page[Position]]:
+        return self._call("positions", "positions", lambda: Page(self._positions()))
 
-    def fills(self, account: str, seconds: float) -> Call[tuple[Fill, ...]]:
-        def recent() -> tuple[Fill, ...]:
+    def orders_of(self, account: str) -> tuple[Order, ...]:
+        return tuple(order for order in self.working if order.account == account)
+
+    def orders(self, account: str, page: str | None = None) -> Call[Page[Order]]:
+        return self._call("orders", f"orders {account}", lambda: Page(self.orders_of(account)))
+
+    def order(
+        self, account: str, instrument: str, *, order_id: str | None = None, client_id: str | None = None
+    ) -> None:
+        return None
+
+    def terms(self, position: Position) -> None:
+        return None
+
+    def fills(self, account: str, seconds: float, page: str | None = None) -> Call[Page[Fill]]:
+        def recent() -> Page[Fill]:
             since = datetime.now(UTC) + self.clock - timedelta(seconds=seconds)
-            return tuple(f for f in self.executions if f.account == account and f.at >= since)
+            return Page(tuple(f for f in self.executions if f.account == account and f.at >= since))
 
         return self._call("fills", f"fills {account}", recent)
 
-    def close(self, command: ClosePosition, instrument: str, quantity: Decimal | None) -> Call[Report]:
+    def close(
+        self, command: ClosePosition, holding: Holding | None, quantity: Decimal | None
+    ) -> Call[Report]:
+        instrument = holding.instrument if holding else command.instrument
+
         def act() -> Report:
             return self._reduce([(command.account, instrument)], quantity, command.side)
 
@@ -117,9 +136,9 @@ class Desk:
     def flatten_everything(self, command: FlattenEverything) -> Call[Report]:
         return self._call("close", "everything", lambda: self._reduce(list(self.book), None, None))
 
-    def cancel_orders(self, account: str, instrument: str) -> Call[Report]:
+    def cancel_orders(self, account: str, instrument: str, orders: Sequence[Order]) -> Call[Report]:
         def act() -> Report:
-            self.orders = [o for o in self.orders if (o.account, o.instrument) != (account, instrument)]
+            self.working = [o for o in self.working if (o.account, o.instrument) != (account, instrument)]
             return Report()
 
         return self._call("cancel", f"cancel {instrument} {account}", act)

@@ -15,7 +15,7 @@ from config.file import BrokerSettings
 from workers.execution import Execution
 
 TODAY = date(2026, 11, 20)
-SETTINGS = BrokerSettings("nt8", VENUES["crosstrade"], None, "")
+SETTINGS = BrokerSettings("nt8", VENUES["crosstrade"], {}, "")
 MES = "MES 12-26"
 SIM = "Sim101"
 
@@ -28,7 +28,7 @@ class Shop:
         self.ledger = ledger
         self.desk = desk
         broker = getattr(desk, "broker", desk)
-        self.execution = Execution(ledger, "worker-1", {"nt8": (broker, settings)}, lambda: TODAY)
+        self.execution = Execution(ledger, "worker-1", {settings.name: (broker, settings)}, lambda: TODAY)
 
     def take(self, *commands: Command, max_age: float = 300) -> list[str]:
         """An alert that asks for these comes in. The commands' ids."""

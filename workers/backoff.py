@@ -5,7 +5,9 @@ import random
 FIRST_RETRY = 0.5
 LONGEST_RETRY = 15.0
 FIRST_READ_BACK = 0.3
-LONGEST_READ_BACK = 30.0
+LONGEST_READ_BACK_AT_FIRST = 30.0
+LONGEST_READ_BACK = 600.0
+"""An order may be held for a weekend; nobody waits then for the second at which it fills."""
 
 
 def retry_delay(tries: int, asked: float | None = None, *, jitter: float | None = None) -> float:
@@ -17,4 +19,4 @@ def retry_delay(tries: int, asked: float | None = None, *, jitter: float | None 
 
 def read_back_delay(age: float) -> float:
     """The wait until the next read-back, ever longer with the age of the attempt."""
-    return min(LONGEST_READ_BACK, max(FIRST_READ_BACK, age * 0.5))
+    return min(LONGEST_READ_BACK, max(FIRST_READ_BACK, min(LONGEST_READ_BACK_AT_FIRST, age / 2), age / 50))

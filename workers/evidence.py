@@ -1,9 +1,10 @@
 """What positions and fills prove about a close. Pure: the reading is done elsewhere."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import ROUND_CEILING, Decimal
+from typing import TypeVar
 
 from app.domain.commands import (
     ClosePosition,
@@ -12,14 +13,17 @@ from app.domain.commands import (
     FlattenMatching,
     Fraction,
     Quantity,
+    Unit,
     Whole,
 )
-from app.domain.instruments import account_key, contract_of
-from app.domain.positions import ClosedPosition, Fill, Holding, Position, Report, Side, Source, WorkingOrder
+from app.domain.instruments import Contract, account_key, contract_of
+from app.domain.positions import ClosedPosition, Fill, Holding, Order, Position, Report, Side, Source
+
+T = TypeVar("T")
 
 NOTHING = Decimal(0)
 
-Placed = Holding | Position | Fill | WorkingOrder
+Placed = Holding | Position | Fill | Order
 """What is of one contract in one account."""
 
 
@@ -32,35 +36,56 @@ def is_about(command: Command, thing: Placed, side: Side, today: date) -> bool:
     """Whether something of a position on this side is of one that the command is about."""
     if isinstance(command, FlattenEverything):
         return True
-    wanted = contract_of(command.instrument, today) if command.instrument else None
     return (
         (command.account is None or account_key(command.account) == account_key(thing.account))
-        and (wanted is None or wanted.overlaps(contract_of(thing.instrument, today)))
+        and (command.instrument is None or _could_mean(command.instrument, thing, today))
         and command.side in (None, side)
     )
 
 
-def plan(command: Command, positions: Sequence[Position], lot: Decimal) -> tuple[Holding, ...]:
-    """Before and target of each position. A fraction becomes a quantity here, once, rounded up to the lot."""
+def _could_mean(name: str, thing: Placed, today: date) -> bool:
+    """Whether a name, with an expiry or without, could be of the thing's contract."""
+    wanted = contract_of(name, today)
+    return any(wanted.overlaps(own) for own in _contracts(thing, today))
+
+
+def _contracts(thing: Placed, today: date) -> list[Contract]:
+    """What the names of a thing mean, the venue's other names for it among them."""
+    aliases = () if isinstance(thing, Fill) else thing.aliases
+    return [contract_of(name, today) for name in (thing.instrument, *aliases)]
+
+
+def plan(
+    command: Command, positions: Sequence[Position], lot: Decimal, unit: Decimal | None = None
+) -> tuple[Holding, ...]:
+    """Before and target of each position. A fraction becomes a quantity here, once, rounded up to the lot.
+
+    `unit` is how much of the base is in one of what positions count, for a quantity that is told in the base.
+    """
     return tuple(
         Holding(
             account=position.account,
             instrument=position.instrument,
             side=position.side,
             before=position.quantity,
-            target=_target(command, position.quantity, lot),
+            target=_target(command, position.quantity, lot, unit),
             average_price=position.average_price,
             market_price=position.market_price,
             profit_loss=position.profit_loss,
+            currency=position.currency,
+            unit_value=position.unit_value,
+            opened_at=position.opened_at,
+            handle=position.handle,
+            aliases=position.aliases,
         )
         for position in positions
     )
 
 
-def _target(command: Command, quantity: Decimal, lot: Decimal) -> Decimal:
+def _target(command: Command, quantity: Decimal, lot: Decimal, unit: Decimal | None) -> Decimal:
     match command:
-        case ClosePosition(size=Quantity(amount)):
-            return max(NOTHING, quantity - amount)
+        case ClosePosition(size=Quantity() as asked):
+            return max(NOTHING, quantity - counted(asked, unit))
         case ClosePosition(size=Fraction(part)):
             lots = (quantity * part / lot).to_integral_value(ROUND_CEILING)
             return max(NOTHING, quantity - lots * lot)
@@ -70,18 +95,36 @@ def _target(command: Command, quantity: Decimal, lot: Decimal) -> Decimal:
             raise AssertionError(command)
 
 
+def counted(asked: Quantity, unit: Decimal | None) -> Decimal:
+    """A quantity in what positions count."""
+    if asked.unit is Unit.BASE:
+        assert unit is not None, "a quantity in the base is planned on the venue's terms"
+        return asked.amount / unit
+    return asked.amount
+
+
 def same_position(one: Placed, other: Placed, today: date) -> bool:
     """Whether two things are of the same account and contract, whatever those are called, on either side."""
-    return account_key(one.account) == account_key(other.account) and contract_of(
-        one.instrument, today
-    ) == contract_of(other.instrument, today)
+    others = _contracts(other, today)
+    return (
+        account_key(one.account) == account_key(other.account)
+        and any(contract in others for contract in _contracts(one, today))
+        and _alike_handles(one, other)
+    )
 
 
-def could_be_of(position: Position, thing: Placed, today: date) -> bool:
+def _alike_handles(one: Placed, other: Placed) -> bool:
+    """A venue may hold several positions of one contract. Fills and orders do not say of which they are."""
+    if isinstance(one, Holding | Position) and isinstance(other, Holding | Position):
+        return not (one.handle and other.handle) or one.handle == other.handle
+    return True
+
+
+def could_be_of(position: Position | Holding, thing: Placed, today: date) -> bool:
     """The same, generously: a name without an expiry could be of any. For where there must be nothing."""
-    return account_key(position.account) == account_key(thing.account) and contract_of(
-        position.instrument, today
-    ).overlaps(contract_of(thing.instrument, today))
+    return account_key(position.account) == account_key(thing.account) and any(
+        own.overlaps(other) for own in _contracts(position, today) for other in _contracts(thing, today)
+    )
 
 
 def left_of(holding: Holding, positions: Iterable[Position], today: date) -> Decimal:
@@ -110,13 +153,36 @@ def grew(holding: Holding) -> bool:
 
 
 def replaced(holding: Holding, positions: Iterable[Position], today: date) -> bool:
-    """Whether what is open now was, in part at least, opened after: its average price is another."""
+    """Whether what is open now was, in part at least, opened after: its average price or its beginning is another."""
     return any(
-        position.average_price != holding.average_price
+        _differ(position.average_price, holding.average_price)
+        or _differ(position.opened_at, holding.opened_at)
         for position in positions
-        if same_position(holding, position, today)
-        and position.side is holding.side
-        and None not in (position.average_price, holding.average_price)
+        if same_position(holding, position, today) and position.side is holding.side
+    )
+
+
+def _differ(one: T | None, other: T | None) -> bool:
+    return one is not None and other is not None and one != other
+
+
+def turned(holding: Holding, positions: Iterable[Position], today: date) -> bool:
+    """Whether the other side is open now."""
+    return any(
+        same_position(holding, position, today) and position.side is not holding.side
+        for position in positions
+    )
+
+
+def closing_already(holding: Holding, orders: Iterable[Order], today: date) -> tuple[Order, ...]:
+    """The market orders that work to make a holding smaller. Stops and targets wait for a price that may never come."""
+    return tuple(
+        order
+        for order in orders
+        if order.market
+        and order.state.live
+        and order.reduces in (None, holding.side)
+        and could_be_of(holding, order, today)
     )
 
 
@@ -174,16 +240,84 @@ def to_close(holding: Holding) -> Decimal:
 
 
 def closed_positions(
-    holdings: Sequence[Holding], report: Report | None, today: date
+    holdings: Sequence[Holding],
+    report: Report | None,
+    today: date,
+    orders: Sequence[Order] = (),
+    fills: Sequence[Fill] = (),
 ) -> tuple[ClosedPosition, ...]:
-    """What was closed of each holding, with the numbers that the venue gave. Nothing for one that was not reduced."""
-    shown = report.positions if report else ()
-    order_ids = report.order_ids if report else ()
+    """What was closed of each holding, with the numbers that the venue gave. Nothing for one that was not reduced.
+
+    `orders` are ours, and `fills` those since the attempt: where they tell what was closed, they are the numbers.
+    """
+    told = ((holding, executed(holding, orders, fills, today)) for holding in holdings)
+    closed = ((holding, did, did.quantity if did else closed_quantity(holding)) for holding, did in told)
     return tuple(
-        _closed(holding, closed, shown, order_ids, today)
-        for holding in holdings
-        if (closed := closed_quantity(holding)) > NOTHING
+        _executed(holding, did) if did else _marked(holding, quantity, report, today)
+        for holding, did, quantity in closed
+        if quantity > NOTHING
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Executed:
+    """What was executed for a close of ours, at which price on average."""
+
+    quantity: Decimal
+    price: Decimal | None
+    profit_loss: Decimal | None
+    currency: str | None
+    order_ids: tuple[str, ...]
+
+
+def executed(
+    holding: Holding, orders: Sequence[Order], fills: Sequence[Fill], today: date
+) -> Executed | None:
+    """What our orders did to a holding; else what the fills did, if they account for just what was closed."""
+    ours = [o for o in orders if o.reduces in (None, holding.side) and same_position(holding, o, today)]
+    if ours:
+        parts = [(o.filled, o.average_price, o.profit_loss, o.currency, o.order_id) for o in ours]
+    else:
+        mine = [f for f in fills if f.reduces is holding.side and same_position(holding, f, today)]
+        parts = [(f.quantity, f.price, f.profit_loss, f.currency, f.order_id or "") for f in mine]
+        if not mine or sum(part[0] for part in parts) != closed_quantity(holding):
+            return None
+    quantity = sum((part[0] for part in parts), NOTHING)
+    filled = [part for part in parts if part[0]]
+    price = None
+    if filled and all(part[1] is not None for part in filled):
+        price = exact(sum((part[0] * part[1] for part in filled if part[1] is not None), NOTHING) / quantity)
+    profits = [part[2] for part in filled if part[2] is not None]
+    return Executed(
+        quantity,
+        price,
+        exact(sum(profits, NOTHING)) if filled and len(profits) == len(filled) else None,
+        next((part[3] for part in filled if part[3]), None),
+        tuple(sorted({part[4] for part in parts if part[4]})),
+    )
+
+
+def _executed(holding: Holding, did: Executed) -> ClosedPosition:
+    return ClosedPosition(
+        account=holding.account,
+        instrument=holding.instrument,
+        side=holding.side,
+        quantity=did.quantity,
+        average_price=holding.average_price,
+        close_price=did.price,
+        profit_loss=_profit_loss(holding, did) if did.profit_loss is None else did.profit_loss,
+        source=Source.FILLS,
+        order_ids=did.order_ids,
+        currency=did.currency or holding.currency,
+    )
+
+
+def _profit_loss(holding: Holding, did: Executed) -> Decimal | None:
+    """From the prices, where the venue tells what a point is worth."""
+    if did.price is None or holding.average_price is None or holding.unit_value is None:
+        return None
+    gained = did.price - holding.average_price
+    return exact((gained if holding.side is Side.LONG else -gained) * did.quantity * holding.unit_value)
 
 
 def closed_quantity(holding: Holding) -> Decimal:
@@ -192,14 +326,9 @@ def closed_quantity(holding: Holding) -> Decimal:
     return holding.before - max(after, holding.target)
 
 
-def _closed(
-    holding: Holding,
-    quantity: Decimal,
-    shown: Sequence[Position],
-    order_ids: tuple[str, ...],
-    today: date,
-) -> ClosedPosition:
+def _marked(holding: Holding, quantity: Decimal, report: Report | None, today: date) -> ClosedPosition:
     """A mark at the time of closing: from the venue's answer, else from the read before it."""
+    shown = report.positions if report else ()
     mine = [p for p in shown if p.side is holding.side and same_position(holding, p, today)]
     mark = mine[0] if mine else None
     size = mark.quantity if mark else holding.before
@@ -214,7 +343,8 @@ def _closed(
         # The mark's profit is of all that was open; ours is the part that was closed.
         profit_loss=None if profit_loss is None else exact(profit_loss * min(quantity, size) / size),
         source=Source.SNAPSHOT,
-        order_ids=order_ids,
+        order_ids=report.order_ids if report else (),
+        currency=holding.currency,
         raw=dict(mark.raw) if mark else {},
     )
 

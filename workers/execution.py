@@ -4,7 +4,6 @@ A step makes each call once and writes what it learned. Waiting is left to the l
 with the time at which it is due, and no worker sleeps on it.
 """
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
@@ -12,20 +11,21 @@ from datetime import date
 import structlog
 
 from app.domain.commands import ClosePosition, Command, FlattenEverything, FlattenMatching
-from app.domain.failures import REPORTED, BrokerError, NotSent, OutcomeUnknown, Refused, Throttled
-from app.domain.instruments import contract_of
-from app.domain.positions import Holding, Position, Report
+from app.domain.failures import BrokerError, NotSent, OutcomeUnknown, Refused, Throttled
+from app.domain.positions import Holding, Report
 from app.domain.statuses import Attention, Status
-from app.ledger.claims import Claim, Claims, LeaseLost, PastAttempt
+from app.ledger.claims import Claim, Claims, LeaseLost
 from app.ledger.connection import Ledger
 from app.ledger.journal import Answer, Journal, Step
 from app.ledger.sightings import sightings_in, was_seen
 from config.file import BrokerSettings
-from workers import evidence
-from workers.backoff import retry_delay
+from workers import evidence, preparation
+from workers.backoff import FIRST_READ_BACK, retry_delay
 from workers.brokers.broker import Broker, Call
-from workers.observation import Observation, guard
+from workers.flattening import Flattening
+from workers.observation import Observation
 from workers.reconciliation import Reconciliation, gave_up, nothing_open
+from workers.sending import Departure, Outcome, send
 
 log = structlog.get_logger(__name__)
 
@@ -35,10 +35,11 @@ UNPROTECTED = (Status.REJECTED, Status.GAVE_UP, Status.IN_DOUBT)
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The close may be sent now."""
+    """The close may be sent now, or what is in its way may be cancelled."""
 
     holdings: tuple[Holding, ...] | None
     """Before and target; None where the close goes out without a read."""
+    cancel: preparation.Hurdle | None = None
 
 
 class Execution:
@@ -56,10 +57,11 @@ class Execution:
         self._journal = Journal(ledger)
         self._brokers = brokers
         self._today = today
+        self._can_flip = {name for name, (broker, _) in brokers.items() if broker.venue.closing_can_flip}
 
     def step(self) -> bool:
         """Take the most urgent due command and carry it on. False if there was none."""
-        claim = self._claims.take(list(self._brokers))
+        claim = self._claims.take(list(self._brokers), self._can_flip)
         if claim is None:
             return False
         with structlog.contextvars.bound_contextvars(command=claim.id, broker=claim.command.broker):
@@ -72,28 +74,39 @@ class Execution:
         return True
 
     def _carry_on(self, claim: Claim) -> None:
+        if self._one_by_one(claim):
+            self._follow(claim, self._flattening(claim).step())
+            return
         match claim.status:
             case Status.QUEUED:
                 self._attempt(claim)
             case Status.WORKING:
-                self._move(claim, self._reconciliation(claim).verify())
+                self._follow(claim, self._reconciliation(claim).verify())
             case Status.IN_DOUBT:
-                self._move(claim, self._reconciliation(claim).judge())
+                self._follow(claim, self._reconciliation(claim).judge())
             case _:
                 raise AssertionError(f"a {claim.status} command is never claimed")
+
+    def _one_by_one(self, claim: Claim) -> bool:
+        """Whether the venue has no call for this flatten: each position is closed by itself then."""
+        broker, command = self._broker(claim), claim.command
+        match command:
+            case FlattenMatching():
+                return broker.flatten(command) is None
+            case FlattenEverything():
+                return broker.flatten_everything(command) is None
+            case ClosePosition():
+                return False
 
     def _attempt(self, claim: Claim) -> None:
         """Read if the close needs it, cancel orders if that goes first, then close: each call once."""
         prepared = self._prepared(claim)
         if isinstance(prepared, Step):
-            self._move(claim, prepared)
-            return
-        holdings = prepared.holdings
-        if self._cancel_goes_first(claim):
-            if self._cancel(claim, holdings or ()):
-                self._attempt(claim)  # the position is read anew: an order may have filled meanwhile
-            return
-        self._close(claim, self._call(claim.command, holdings), holdings)
+            self._follow(claim, prepared)
+        elif prepared.cancel is None:
+            self._close(claim, self._call(claim.command, prepared.holdings), prepared.holdings)
+        elif self._cancel_first(claim, prepared.cancel):
+            self._attempt(claim)  # the position is read anew: an order may have filled meanwhile
 
     def _prepared(self, claim: Claim) -> Ready | Step:
         """Whether the close may be sent now; else what becomes of the command instead."""
@@ -102,145 +115,162 @@ class Execution:
             return Ready(step.holdings) if step.status is Status.QUEUED else step
         if not self._needs_position(claim):
             return Ready(None)
-        broker = self._broker(claim)
         try:
-            positions = Observation(broker, claim).positions()
+            return self._planned(claim, Observation(self._broker(claim), claim))
         except Refused as exc:
             return Step(Status.REJECTED, exc.detail, attention=Attention.REJECTED)
         except BrokerError as exc:
             return self._again(claim, exc, claim.tries)
-        mine = evidence.matching(claim.command, positions, self._today())
+
+    def _planned(self, claim: Claim, observation: Observation) -> Ready | Step:
+        """Before and target by a fresh read, and what is in the way. Raises BrokerError."""
+        command, venue, today = claim.command, self._broker(claim).venue, self._today()
+        positions = observation.positions()
+        mine = evidence.matching(command, positions, today)
         if not mine:
-            return nothing_open(claim.command, positions, self._today(), self._was_seen)
-        if _ambiguous(claim.command, mine, self._today()):
-            names = ", ".join(sorted({position.instrument for position in mine}))
-            reason = f"more than one contract fits that name: {names}. Name one of them"
-            return Step(Status.REJECTED, reason, attention=Attention.REJECTED)
-        return Ready(evidence.plan(claim.command, mine, broker.venue.lot))
+            return nothing_open(command, positions, today, self._was_seen)
+        if unclear := preparation.ambiguous(command, mine, today):
+            return Step(Status.REJECTED, unclear, attention=Attention.REJECTED)
+        try:
+            holdings = preparation.plan(command, mine, observation, venue)
+        except preparation.CannotBeDone as exc:
+            return Step(Status.REJECTED, str(exc), attention=Attention.REJECTED)
+        for holding in holdings:
+            hurdle = preparation.hurdle(command, holding, claim, observation, venue, today)
+            if hurdle:
+                return (
+                    preparation.blocked(claim, hurdle) if hurdle.cancel is None else Ready(holdings, hurdle)
+                )
+        return Ready(holdings)
 
     def _needs_position(self, claim: Claim) -> bool:
         """Whether the position must be read to know what to send. Time counts: what needs no read goes out at once."""
         command, venue = claim.command, self._broker(claim).venue
+        if venue.whole_close_needs_position:
+            return True
         if isinstance(command, FlattenEverything):
             return False
         if command.instrument is not None and not venue.spells(command.instrument):
             return True  # the read tells the venue's own name of it, or that it has several
-        if isinstance(command, FlattenMatching):
-            return False
-        return not (command.whole and command.cancel_orders) or venue.whole_close_needs_position
-
-    def _cancel_goes_first(self, claim: Claim) -> bool:
-        """A whole close cancels the orders by itself; before a partial one it takes a call."""
-        command = claim.command
-        if not isinstance(command, ClosePosition) or command.whole or claim.fixed:
-            return False
-        return command.cancel_orders and not claim.cancelled_orders
+        return isinstance(command, ClosePosition) and preparation.by_quantity(command, venue)
 
     def _call(self, command: Command, holdings: tuple[Holding, ...] | None) -> Call[Report]:
         broker = self._brokers[command.broker][0]
         match command:
             case FlattenEverything():
-                return broker.flatten_everything(command)
+                call = broker.flatten_everything(command)
             case FlattenMatching():
                 # An alias was resolved by the read: the contract that was seen is the one that is sent.
                 named = holdings[0].instrument if holdings and command.instrument else command.instrument
-                return broker.flatten(replace(command, instrument=named))
+                call = broker.flatten(replace(command, instrument=named))
             case ClosePosition():
-                instrument = holdings[0].instrument if holdings else command.instrument
-                if command.whole and command.cancel_orders:
-                    return broker.close(command, instrument, None)
-                assert holdings, "a close by quantity is planned on a read"
-                return broker.close(command, instrument, evidence.to_close(holdings[0]))
-        raise AssertionError(command)
+                holding = holdings[0] if holdings else None
+                if not preparation.by_quantity(command, broker.venue):
+                    return broker.close(command, holding, None)
+                assert holding, "a close by quantity is planned on a read"
+                return broker.close(command, holding, evidence.to_close(holding))
+        assert call is not None, "what the venue has no call for is closed one by one"
+        return call
 
-    def _cancel(self, claim: Claim, holdings: tuple[Holding, ...]) -> bool:
-        """Cancel the instrument's working orders. False if the command does not go on now."""
-        call = self._broker(claim).cancel_orders(holdings[0].account, holdings[0].instrument)
-        attempt = self._begin(claim, "cancel", call, None)
-        try:
-            answered = call.make(guard(claim))
-        except Refused as exc:
-            step = Step(Status.REJECTED, exc.detail, attention=Attention.REJECTED)
-            self._move(claim, step, _failed(attempt, exc))
-            return False
-        except BrokerError as exc:
-            # Cancelling twice does no harm, so a lost answer is only a reason to repeat it.
-            claim.unprotected = claim.unprotected or isinstance(exc, OutcomeUnknown)
-            self._move(claim, self._again(claim, exc, claim.tries), _failed(attempt, exc))
-            return False
-        answer = Answer(attempt.number, REPORTED, answered.answer, report=answered.result)
-        self._journal.move(claim, Step(Status.QUEUED, due_in=0), answer, keep=True)
-        claim.cancelled_orders = claim.unprotected = True
-        return True
+    def _cancel_first(self, claim: Claim, hurdle: preparation.Hurdle) -> bool:
+        """Cancel the orders that are in the way. False if the command does not go on now."""
+        holding = hurdle.holding
+        call = self._broker(claim).cancel_orders(holding.account, holding.instrument, hurdle.cancel or ())
+        (outcome,) = send(
+            self._journal, claim, self._settings(claim), "cancel", [Departure(call, holding.place)], None
+        )
+        match outcome.failure:
+            case None:
+                self._journal.move(claim, Step(Status.QUEUED, due_in=0), outcome.answer, keep=True)
+                claim.cancels += (outcome.attempt,)
+                claim.unprotected = True
+                return True
+            case Refused() as exc:
+                step = Step(Status.REJECTED, exc.detail, attention=Attention.REJECTED)
+                self._move(claim, step, outcome.answer)
+            case exc:
+                # Cancelling twice does no harm, so a lost answer is only a reason to repeat it.
+                claim.unprotected = claim.unprotected or isinstance(exc, OutcomeUnknown)
+                self._move(claim, self._again(claim, exc, claim.tries), outcome.answer)
+        return False
 
     def _close(self, claim: Claim, call: Call[Report], holdings: tuple[Holding, ...] | None) -> None:
         """Send the close, once; then read it back at once if it was taken."""
-        attempt = self._begin(claim, "close", call, holdings)
-        started = time.monotonic()
-        try:
-            answered = call.make(guard(claim))
-        except (NotSent, Throttled) as exc:
-            self._move(claim, self._again(claim, exc, len(claim.closes)), _failed(attempt, exc))
-            return
-        except Refused as exc:
-            step = Step(Status.REJECTED, exc.detail, attention=Attention.REJECTED)
-            self._move(claim, step, _failed(attempt, exc))
-            return
-        except OutcomeUnknown as exc:
-            wait = self._settings(claim).settle_window - (time.monotonic() - started)
-            step = Step(Status.IN_DOUBT, exc.detail, max(0.0, wait), fixed=True)
-            self._move(claim, step, _failed(attempt, exc))
-            return
-        report = answered.result
+        (outcome,) = send(self._journal, claim, self._settings(claim), "close", [Departure(call)], holdings)
+        match outcome.failure:
+            case None:
+                self._taken(claim, outcome, holdings)
+            case NotSent() | Throttled() as exc:
+                self._move(claim, self._again(claim, exc, len(claim.closes)), outcome.answer)
+            case OutcomeUnknown() as exc:
+                wait = max(0.0, self._settings(claim).settle_window - outcome.seconds)
+                due_in = min(wait, FIRST_READ_BACK) if call.client_id else wait
+                step = Step(Status.IN_DOUBT, exc.detail, due_in, fixed=True)
+                self._move(claim, step, outcome.answer)
+            case exc:
+                step = Step(Status.REJECTED, exc.detail, attention=Attention.REJECTED)
+                self._move(claim, step, outcome.answer)
+
+    def _taken(self, claim: Claim, outcome: Outcome, holdings: tuple[Holding, ...] | None) -> None:
+        report = outcome.report
+        assert report is not None
         claim.seen |= sightings_in(report.positions)
         fixed = claim.fixed or not report.nothing_open
-        taken = Step(
-            Status.WORKING, due_in=0, holdings=holdings or self._reported(claim, report), fixed=fixed
-        )
-        answer = Answer(attempt.number, REPORTED, answered.answer, report=report)
-        self._journal.move(claim, taken, answer, keep=True)
-        age = claim.taken_at - started  # as of the claim, like the ages of the others
-        claim.closes += (replace(attempt, outcome=REPORTED, report=report, age=age),)
-        self._move(claim, self._reconciliation(claim).verify())
+        holdings = holdings or self._reported(claim, report)
+        taken = Step(Status.WORKING, due_in=0, holdings=holdings, fixed=fixed)
+        self._journal.move(claim, taken, outcome.answer, keep=True)
+        claim.closes += (outcome.attempt,)
+        self._follow(claim, self._reconciliation(claim).verify())
 
     def _reported(self, claim: Claim, report: Report) -> tuple[Holding, ...] | None:
         """Before and target of a close that went out at once, from the answer's snapshot."""
         mine = evidence.matching(claim.command, report.positions, self._today())
-        return evidence.plan(claim.command, mine, self._broker(claim).venue.lot) or None
-
-    def _begin(
-        self, claim: Claim, kind: str, call: Call[Report], holdings: tuple[Holding, ...] | None
-    ) -> PastAttempt:
-        settings = self._settings(claim)
-        return self._journal.begin(
-            claim,
-            kind,
-            call.request,
-            holdings=holdings,
-            client_id=call.client_id,
-            settle_window=settings.settle_window,
-            retry_for=settings.retry_for,
-        )
+        return evidence.plan(claim.command, mine, evidence.NOTHING) or None
 
     def _again(self, claim: Claim, exc: BrokerError, tries: int) -> Step:
         """Nothing was done: try again after a wait, unless time would run out. Before a first attempt, the age counts."""
         delay = retry_delay(tries + 1, exc.retry_after)
-        sent_now = claim.status is Status.SENDING or claim.cancelled_orders
+        sent_now = claim.status is Status.SENDING or bool(claim.cancels)
         attempted = sent_now or claim.since_first_attempt is not None
         if attempted and (claim.since_first_attempt or 0) + delay >= self._settings(claim).retry_for:
             last = claim.closes[-1] if claim.closes else None
             return gave_up(f"{exc.detail}; no time is left to try again", claim.holdings, last, self._today())
         return Step(Status.QUEUED, exc.detail, delay)
 
-    def _move(self, claim: Claim, step: Step, answer: Answer | None = None) -> None:
+    def _follow(self, claim: Claim, step: Step, *answers: Answer) -> None:
+        """Do what was decided: write it, having cancelled orders of ours that have nothing left to close."""
+        if not step.cancel:
+            self._move(claim, step, *answers)
+            return
+        due = Step(Status.QUEUED, step.reason, 0, step.attention, step.holdings, fixed=True)
+        self._journal.move(claim, due, *answers, keep=True)
+        broker, settings = self._broker(claim), self._settings(claim)
+        calls = [broker.cancel_orders(order.account, order.instrument, (order,)) for order in step.cancel]
+        departures = [Departure(call) for call in calls]
+        outcomes = send(self._journal, claim, settings, "cancel", departures, claim.holdings, late=True)
+        self._move(claim, replace(step, status=Status.WORKING, cancel=()), *(it.answer for it in outcomes))
+
+    def _move(self, claim: Claim, step: Step, *answers: Answer) -> None:
         if claim.unprotected and (step.status in UNPROTECTED or step.attention is Attention.STILL_OPEN):
             step = replace(step, attention=Attention.UNPROTECTED)
-        self._journal.move(claim, step, answer)
+        self._journal.move(claim, step, *answers)
         log.info("command_moved", status=step.status, reason=step.reason, attention=step.attention)
 
     def _reconciliation(self, claim: Claim) -> Reconciliation:
         broker, settings = self._broker(claim), self._settings(claim)
         return Reconciliation(broker, settings, claim, self._today(), self._was_seen)
+
+    def _flattening(self, claim: Claim) -> Flattening:
+        broker, settings = self._broker(claim), self._settings(claim)
+        return Flattening(
+            broker,
+            settings,
+            self._journal,
+            claim,
+            self._today(),
+            self._was_seen,
+            again=lambda exc: self._again(claim, exc, claim.tries),
+        )
 
     def _was_seen(self, command: Command) -> bool:
         return was_seen(self._ledger, command)
@@ -250,14 +280,3 @@ class Execution:
 
     def _settings(self, claim: Claim) -> BrokerSettings:
         return self._brokers[claim.command.broker][1]
-
-
-def _failed(attempt: PastAttempt, exc: BrokerError) -> Answer:
-    return Answer(attempt.number, exc.outcome, exc.answer, exc.detail)
-
-
-def _ambiguous(command: Command, mine: tuple[Position, ...], today: date) -> bool:
-    """Whether a name without an expiry fits several contracts."""
-    if isinstance(command, FlattenEverything) or command.instrument is None:
-        return False
-    return len({contract_of(position.instrument, today) for position in mine}) > 1

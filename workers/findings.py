@@ -4,10 +4,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from decimal import Decimal
 
 from app.domain.commands import ClosePosition, FlattenEverything
 from app.domain.failures import OutcomeUnknown, Refused
-from app.domain.positions import Fill, Holding, Position
+from app.domain.positions import Fill, Holding, Order, Position
 from app.ledger.claims import Claim, PastAttempt
 from config.file import BrokerSettings
 from workers import evidence
@@ -30,6 +31,31 @@ def that_may_have_acted(attempts: Sequence[PastAttempt]) -> tuple[PastAttempt, .
         if attempt.outcome in (None, OutcomeUnknown.outcome)
         or (attempt.report is not None and not attempt.report.nothing_open)
     )
+
+
+@dataclass(frozen=True, slots=True)
+class OrdersFound:
+    """The orders of the attempts that may have acted, and the attempts of which the venue knows none."""
+
+    orders: tuple[Order, ...]
+    missing: tuple[PastAttempt, ...]
+
+    @property
+    def live(self) -> tuple[Order, ...]:
+        return tuple(order for order in self.orders if order.state.live)
+
+    @property
+    def filled(self) -> Decimal:
+        return sum((order.filled for order in self.orders), Decimal(0))
+
+    @property
+    def words(self) -> str:
+        """What the venue says of them."""
+        return "; ".join(sorted({order.detail or str(order.state) for order in self.orders}))
+
+    def never_placed(self, settle_window: float, claim: Claim) -> bool:
+        """Whether those that are missing were surely never placed, and never will be."""
+        return all(it.lapses and age_of(it, claim) >= settle_window for it in self.missing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +108,27 @@ class Findings:
         fills = self._fills() or ()
         return all(evidence.accounted_for(holding, fills, self.since, self.today) for holding in to_explain)
 
+    @property
+    def turned(self) -> bool:
+        """Whether the other side of a position is open now."""
+        return any(evidence.turned(holding, self.positions, self.today) for holding in self.holdings)
+
+    def orders(self) -> OrdersFound | None:
+        """What became of the orders that our attempts sent; None where the venue can't be asked for all of them."""
+        holdings = self.claim.holdings
+        if not holdings:
+            return None
+        orders: list[Order] = []
+        missing: list[PastAttempt] = []
+        for attempt in that_may_have_acted(self.claim.closes):
+            found = self.observation.orders_of(attempt, holdings[0])
+            if found is None:
+                return None
+            orders += found
+            if not found:
+                missing.append(attempt)
+        return OrdersFound(tuple(orders), tuple(missing))
+
     def nothing_happened(self) -> bool:
         """Whether it is proved that nothing was filled of what is open now, and that no close of ours still works."""
         return self._proved(evidence.untouched)
@@ -106,7 +153,7 @@ class Findings:
     def _proved(self, unharmed: Callable[[Position, Sequence[Fill], date], bool]) -> bool:
         # Orders before fills: one that fills between the two reads must not escape both.
         # Stops and targets may work on; a market order could be the one of our request.
-        orders = [order for order in self.observation.working_orders(self._accounts()) if order.market]
+        orders = [order for order in self.observation.orders(self._accounts()) if order.market]
         if any(
             evidence.could_be_of(position, order, self.today) for order in orders for position in self.mine
         ):

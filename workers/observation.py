@@ -1,43 +1,98 @@
 """Reading a venue on behalf of a claim: each read is made once, under the lease, and kept for the record."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import TypeVar
 
-from app.domain.failures import REPORTED, BrokerError, NotSent
+from app.domain.commands import FlattenEverything
+from app.domain.failures import REPORTED, BrokerError, NotSent, OutcomeUnknown
 from app.domain.instruments import account_key
-from app.domain.positions import Fill, Position, WorkingOrder
-from app.ledger.claims import Claim, Read
+from app.domain.positions import Fill, Holding, Order, Position
+from app.ledger.claims import Claim, PastAttempt, Read
 from app.ledger.sightings import sightings_in
-from workers.brokers.broker import Broker, Call, Guard
+from workers.brokers.broker import Broker, Call, Guard, Page, Terms
 
 T = TypeVar("T")
 
+MOST_PAGES = 50
+"""No account has more; a venue that says so for ever is not believed."""
+
 
 class Observation:
-    """What one claim gets to see of its broker."""
+    """What one claim gets to see of its broker. Raises BrokerError wherever it reads."""
 
     def __init__(self, broker: Broker, claim: Claim) -> None:
         self._broker = broker
         self._claim = claim
+        self._positions: tuple[Position, ...] | None = None
+        self._orders: dict[str, tuple[Order, ...]] = {}
 
     def positions(self) -> tuple[Position, ...]:
-        """All open positions. Raises BrokerError."""
-        positions = self._read(self._broker.positions())
-        self._claim.seen |= sightings_in(positions)
-        return positions
+        """The open positions: where they are read account by account, of the command's alone. One list serves all."""
+        if self._positions is None:
+            self._positions = tuple(
+                position
+                for account in self._accounts()
+                for position in self._pages(partial(self._broker.positions, account))
+            )
+            self._claim.seen |= sightings_in(self._positions)
+        return self._positions
 
     def fills(self, accounts: Iterable[str], seconds: float) -> tuple[Fill, ...]:
-        """The fills of these accounts in the last so many seconds, by the venue's clock. Raises BrokerError."""
+        """The fills of these accounts in the last so many seconds, by the venue's clock."""
         return tuple(
-            fill for name in _distinct(accounts) for fill in self._read(self._broker.fills(name, seconds))
+            fill
+            for account in _distinct(accounts)
+            for fill in self._pages(partial(self._broker.fills, account, seconds))
         )
 
-    def working_orders(self, accounts: Iterable[str]) -> tuple[WorkingOrder, ...]:
-        """The orders of these accounts that may still fill. Raises BrokerError."""
-        return tuple(
-            order for name in _distinct(accounts) for order in self._read(self._broker.working_orders(name))
-        )
+    def orders(self, accounts: Iterable[str]) -> tuple[Order, ...]:
+        """The orders of these accounts that may still fill. One list serves all."""
+        for account in _distinct(accounts):
+            if account not in self._orders:
+                self._orders[account] = tuple(self._pages(partial(self._broker.orders, account)))
+        return tuple(order for account in _distinct(accounts) for order in self._orders[account])
+
+    def orders_of(self, attempt: PastAttempt, holding: Holding) -> tuple[Order, ...] | None:
+        """What became of the orders that an attempt sent; None where the venue can't be asked for them.
+
+        Empty: the venue knows none of them.
+        """
+        order_ids = attempt.report.order_ids if attempt.report else ()
+        if not order_ids and attempt.client_id is None:
+            return None
+        lookup = partial(self._broker.order, holding.account, holding.instrument)
+        calls = [lookup(order_id=it) for it in order_ids] or [lookup(client_id=attempt.client_id)]
+        return tuple(order for call in calls if call and (order := self._read(call))) if all(calls) else None
+
+    def terms(self, position: Position) -> Terms:
+        """How the instrument of a position is counted."""
+        call = self._broker.terms(position)
+        if call is not None:
+            return self._read(call)
+        assert self._broker.venue.lot is not None, "a venue has one lot for all, or terms for each instrument"
+        return Terms(self._broker.venue.lot)
+
+    def _accounts(self) -> Sequence[str | None]:
+        if self._broker.accounts() is None:
+            return (None,)
+        command = self._claim.command
+        if not isinstance(command, FlattenEverything) and command.account is not None:
+            return (command.account,)
+        return tuple(self._pages(self._broker.accounts))
+
+    def _pages(self, listing: Callable[[str | None], Call[Page[T]] | None]) -> Iterator[T]:
+        page: str | None = None
+        for _ in range(MOST_PAGES):
+            call = listing(page)
+            assert call is not None
+            read = self._read(call)
+            yield from read.items
+            page = read.next
+            if page is None:
+                return
+        raise OutcomeUnknown(f"the list has more than {MOST_PAGES} pages")
 
     def _read(self, call: Call[T]) -> T:
         started = time.monotonic()

@@ -4,12 +4,12 @@
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 from app.domain.commands import ClosePosition, Command, Quantity
 from app.domain.failures import BrokerError
-from app.domain.positions import Holding, Position
+from app.domain.positions import Fill, Holding, OrderState, Position
 from app.domain.statuses import Attention, Status
 from app.ledger.claims import Claim, PastAttempt
 from app.ledger.journal import Step
@@ -17,7 +17,7 @@ from config.file import BrokerSettings
 from workers import evidence
 from workers.backoff import read_back_delay, retry_delay
 from workers.brokers.broker import Broker
-from workers.findings import Findings, age_of, that_may_have_acted
+from workers.findings import Findings, OrdersFound, age_of, that_may_have_acted
 from workers.observation import Observation
 
 SURE_BY_NOW = 30.0
@@ -34,6 +34,8 @@ class Reconciliation:
     today: date
     was_seen: Callable[[Command], bool]
     """Whether what a command names was ever seen open there."""
+    observation: Observation | None = None
+    """One that several share, so that one list serves all; None: each look reads anew."""
 
     @property
     def command(self) -> Command:
@@ -57,14 +59,18 @@ class Reconciliation:
         """The next step of a command that the broker took."""
         try:
             found = self._look()
+            if self._said_nothing_open():
+                return self._check_nothing_open(found)
+            orders = found.orders()
+            if orders and orders.orders:
+                return self._by_orders(found, orders)
         except BrokerError as exc:
             return self._read_again(Status.WORKING, exc)
-        if self._said_nothing_open():
-            return self._check_nothing_open(found)
         if found.all_reached:
-            return self._closed(found.holdings) if found.holdings else self._closed_unseen(found, taken=True)
+            return self._reached(found)
         if self._seems_done(found):
-            return self._closed(evidence.at_target(found.holdings), "done; what is open now was opened after")
+            reason = "done; what is open now was opened after"
+            return self._closed(found, evidence.at_target(found.holdings), reason)
         if found.another:
             reason = "the position is not what it was: somebody else is trading"
             return self._watch(found.holdings, Attention.POSITION_CHANGED, reason)
@@ -73,29 +79,104 @@ class Reconciliation:
     def judge(self) -> Step:
         """The next step of a command that may have been carried out; `queued` if it may be tried again."""
         wait = self.settings.settle_window - self.age
-        if wait > 0:
-            return self._doubtful("the answer was lost; its effect may still come", due_in=wait)
         try:
+            if wait > 0:
+                return self._found_early() or self._doubtful(
+                    "the answer was lost; its effect may still come", due_in=self._next_question(wait)
+                )
             found = self._look()
+            if step := self._found_or_never_placed(found):
+                return step
             if found.all_reached:
                 return self._reached_in_doubt(found)
             if found.done_by_fills():
                 reason = "an earlier attempt did it, as the fills show; what is open now was opened after"
-                return self._closed(evidence.at_target(found.holdings), reason)
+                return self._closed(found, evidence.at_target(found.holdings), reason)
             if found.another:
-                reason = "the position is not what it was: somebody else is trading; nothing more is sent"
-                return self._doubtful(reason, Attention.POSITION_CHANGED, found.holdings, self._next_look())
+                return self._somebody_else(found)
             if self._may_repeat(found):
-                return self._again(
-                    found.holdings or evidence.plan(self.command, found.mine, self.broker.venue.lot)
-                )
+                planned = evidence.plan(self.command, found.mine, self.broker.venue.lot or evidence.NOTHING)
+                return self._again(found.holdings or planned)
         except BrokerError as exc:
             return self._read_again(Status.IN_DOUBT, exc)
         reason = "the answer was lost, and nothing proves what became of the request"
         return self._doubtful(reason, Attention.IN_DOUBT, found.holdings, self._next_look())
 
+    def _found_early(self) -> Step | None:
+        """The order of a lost answer, found before its settle window is over: there is nothing to wait for then."""
+        if not self._may_ask_for_orders():
+            return None
+        found = self._look()
+        orders = found.orders()
+        return None if orders is None or orders.missing else self._by_orders(found, orders)
+
+    def _next_question(self, wait: float) -> float:
+        """Where the venue can be asked for our order it is asked early, and ever more slowly."""
+        return min(wait, read_back_delay(self.age)) if self._may_ask_for_orders() else wait
+
+    def _may_ask_for_orders(self) -> bool:
+        return all(attempt.client_id for attempt in that_may_have_acted(self.claim.closes))
+
+    def _found_or_never_placed(self, found: Findings) -> Step | None:
+        orders = found.orders()
+        if orders is None or not orders.never_placed(self.settings.settle_window, self.claim):
+            return None
+        if orders.orders:
+            return self._by_orders(found, orders)
+        if found.another:
+            return self._somebody_else(found)
+        if found.all_reached:
+            return self._reached_in_doubt(found)
+        return self._again(found.holdings, "the venue knows no such order, and takes it no more")
+
+    def _by_orders(self, found: Findings, orders: OrdersFound) -> Step:
+        """Our orders were found: they tell more than the position, which others may trade too."""
+        if orders.live:
+            return self._while_live(found, orders)
+        asked = sum((h.before - h.target for h in found.holdings), evidence.NOTHING)
+        if orders.filled >= asked:
+            reason = None if found.all_reached else "done; what is open now was opened after"
+            return self._done_by(found, orders, reason)
+        ended = f"its order ended with {orders.filled:f} of {asked:f} filled ({orders.words})"
+        if found.all_reached:
+            return self._done_by(found, orders, f"{ended}; the position is where it should be all the same")
+        if not orders.filled:
+            return Step(
+                Status.REJECTED, ended, None, Attention.REJECTED, found.holdings, closed=(), fixed=True
+            )
+        closed = evidence.closed_positions(found.holdings, self.last.report, self.today, orders.orders)
+        return Step(Status.GAVE_UP, ended, None, Attention.GAVE_UP, found.holdings, closed=closed)
+
+    def _while_live(self, found: Findings, orders: OrdersFound) -> Step:
+        left = sum((h.after or evidence.NOTHING for h in found.holdings), evidence.NOTHING)
+        leaves = sum((order.leaves or evidence.NOTHING for order in orders.live), evidence.NOTHING)
+        if self.broker.venue.closing_can_flip and left < leaves:
+            reason = "less is open than its order would close: it is cancelled before it opens the other side"
+            return replace(self._watch(found.holdings, None, reason), cancel=orders.live)
+        step = self._still_open(found.holdings, "taken, and not where it should be")
+        if all(order.state is OrderState.HELD for order in orders.live):
+            return replace(step, reason=f"the venue holds the order: {orders.words}")
+        return step
+
+    def _done_by(self, found: Findings, orders: OrdersFound, reason: str | None) -> Step:
+        holdings = evidence.at_target(found.holdings)
+        closed = evidence.closed_positions(holdings, self.last.report, self.today, orders.orders)
+        reason = reason or _less_than_asked(self.command, holdings)
+        return self._settled(found, Step(Status.CLOSED, reason, holdings=holdings, closed=closed))
+
+    def _settled(self, found: Findings, step: Step) -> Step:
+        """Where a closing order can flip a position, the other side is somebody's business to look at."""
+        if not (self.broker.venue.closing_can_flip and found.turned):
+            return step
+        reason = "closed, and the other side is open now: was it opened by somebody, or by our order?"
+        return replace(step, reason=reason, attention=Attention.POSITION_CHANGED)
+
+    def _somebody_else(self, found: Findings) -> Step:
+        reason = "the position is not what it was: somebody else is trading; nothing more is sent"
+        return self._doubtful(reason, Attention.POSITION_CHANGED, found.holdings, self._next_look())
+
     def _look(self) -> Findings:
-        observation = Observation(self.broker, self.claim)
+        observation = self.observation or Observation(self.broker, self.claim)
         return Findings(self.claim, self.settings, self.today, observation, observation.positions())
 
     def _seems_done(self, found: Findings) -> bool:
@@ -136,10 +217,16 @@ class Reconciliation:
         """Who says two things at once is not believed at once: a part that was closed all the same would be doubled."""
         return self.age >= self.settings.settle_window and found.nothing_was_reduced()
 
+    def _reached(self, found: Findings) -> Step:
+        if found.holdings:
+            return self._closed(found, found.holdings)
+        return self._closed_unseen(found, taken=True)
+
     def _reached_in_doubt(self, found: Findings) -> Step:
         """The position is where it should be after an answer was lost: an earlier attempt did it."""
         if found.holdings:
-            return self._closed(found.holdings, "the answer was lost; the position shows that it was done")
+            reason = "the answer was lost; the position shows that it was done"
+            return self._closed(found, found.holdings, reason)
         return self._closed_unseen(found, taken=False)
 
     def _closed_unseen(self, found: Findings, *, taken: bool) -> Step:
@@ -154,10 +241,20 @@ class Reconciliation:
             return Step(Status.CLOSED, "nothing is open any more", holdings=())
         return nothing_open(self.command, found.positions, self.today, self.was_seen)
 
-    def _closed(self, holdings: tuple[Holding, ...], reason: str | None = None) -> Step:
-        closed = evidence.closed_positions(holdings, self.last.report, self.today)
+    def _closed(self, found: Findings, holdings: tuple[Holding, ...], reason: str | None = None) -> Step:
+        fills = self._fills_for_prices(found)
+        closed = evidence.closed_positions(holdings, self.last.report, self.today, fills=fills)
         reason = reason or _less_than_asked(self.command, holdings)
-        return Step(Status.CLOSED, reason, holdings=holdings, closed=closed)
+        return self._settled(found, Step(Status.CLOSED, reason, holdings=holdings, closed=closed))
+
+    def _fills_for_prices(self, found: Findings) -> tuple[Fill, ...]:
+        """Where the answer has no prices the fills do. A second opinion, which may fail to be read."""
+        if not self.broker.venue.tells_prices_later:
+            return ()
+        try:
+            return found.fills() or ()
+        except BrokerError:
+            return ()
 
     def _still_open(self, holdings: tuple[Holding, ...], reason: str) -> Step:
         """Taken, and not there: a person is told when it should have been."""

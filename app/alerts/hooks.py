@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
-from app.domain.commands import Action
+from app.domain.commands import Action, Unit
 from app.domain.instruments import account_key
 from app.domain.venues import Venue
 
@@ -31,6 +31,8 @@ class Hook:
     ignore: tuple[str, ...] = ()
     symbols: Mapping[str, str] = field(default_factory=dict)
     """The sender's name to the venue's: the broker's table, then the hook's own."""
+    quantity_unit: Unit | None = None
+    """What a quantity counts; None: what the venue counts in."""
     cancel_orders: bool | None = None
     max_age: float = 300
     """Seconds from receipt (or the alert's own time) after which a command is no longer wanted."""
@@ -43,14 +45,19 @@ class Hook:
 
     def account(self, name: str) -> str | None:
         """The account as the hook spells it, or None if the hook may not touch it."""
-        for own in self.accounts:
+        known = self.accounts if self.venue.names_accounts else (self.broker,)
+        for own in known:
             if account_key(own) == account_key(name):
                 return own
-        return name if self.all_accounts else None
+        free = self.all_accounts and self.venue.names_accounts and self.venue.account_name.fullmatch(name)
+        return name if free else None
 
     def instrument(self, name: str) -> str:
-        """The venue's name for what the sender calls `name`."""
-        return self.symbols.get(name, name)
+        """The venue's name for what the sender calls `name`: by the tables, and by the venue's own rule."""
+        if name in self.symbols:
+            return self.symbols[name]
+        ruled = self.venue.symbol(name)
+        return self.symbols.get(ruled, ruled)
 
     def allows_instrument(self, name: str) -> bool:
         return not self.instruments or any(

@@ -18,6 +18,7 @@ from app.domain.commands import (
     Fraction,
     Quantity,
     Size,
+    Unit,
     Whole,
 )
 from app.strict import Fault
@@ -35,6 +36,8 @@ class Request:
     """The sender's own id of the alert."""
     fired_at: datetime | None = None
     """When the sender says that it fired."""
+    symbol: str | None = None
+    """The sender's name of the instrument, where the venue has another."""
 
 
 def request_of(fields: Mapping[str, Any], hook: Hook, received_at: datetime) -> Request:
@@ -45,7 +48,13 @@ def request_of(fields: Mapping[str, Any], hook: Hook, received_at: datetime) -> 
         raise NotAllowed(Fault("action", f"this hook may not {action}", hint))
     fired_at = _fired_at(values, received_at)
     commands = tuple(_commands(action, values, hook))
-    return Request(commands, tuple(_warnings(values, commands, hook)), values.get("id"), fired_at)
+    warnings = tuple(_warnings(values, commands, hook))
+    return Request(commands, warnings, values.get("id"), fired_at, _symbol(values, hook))
+
+
+def _symbol(values: Mapping[str, Any], hook: Hook) -> str | None:
+    named: str | None = values.get("instrument")
+    return named if named is not None and hook.instrument(named) != named else None
 
 
 def _fired_at(values: Mapping[str, Any], received_at: datetime) -> datetime | None:
@@ -101,7 +110,7 @@ def _flattens(values: Mapping[str, Any], instrument: str | None, hook: Hook) -> 
 
 
 def _check_whole_venue(hook: Hook) -> None:
-    if not (hook.all_accounts and not hook.instruments and hook.venue.flattens_everything):
+    if not hook.all_accounts or hook.instruments:
         hint = 'such a hook has accounts = "*" and no instruments'
         raise NotAllowed(Fault("action", "this hook may not touch everything", hint))
 
@@ -130,6 +139,9 @@ def _instrument(named: str | None, hook: Hook) -> str | None:
     if named is None:
         return None
     instrument = hook.instrument(named)
+    if not hook.venue.takes(instrument):
+        hint = f'write it as there ("{hook.venue.example}"), or map it in the symbols of hook {hook.name}'
+        raise WrongAlert(Fault("instrument", f'"{instrument}" is no instrument of {hook.venue.title}', hint))
     if not hook.allows_instrument(instrument):
         hint = f"this hook may touch: {', '.join(hook.instruments)}"
         raise NotAllowed(Fault("instrument", f'"{instrument}" is not an instrument of this hook', hint))
@@ -140,12 +152,16 @@ def _size(values: Mapping[str, Any], hook: Hook) -> Size:
     quantity: Decimal | None = values.get("quantity")
     percent: Decimal | None = values.get("percent")
     if quantity is not None:
-        if quantity % hook.venue.lot:
+        if hook.quantity_unit is None and len(hook.venue.quantity_units) > 1 and _symbol(values, hook):
+            units = " or ".join(f'"{unit}"' for unit in hook.venue.quantity_units)
+            hint = f"set quantity_unit of hook {hook.name} to {units}"
+            raise WrongAlert(Fault("quantity", "does not say what it counts, with a chart's symbol", hint))
+        if hook.venue.lot is not None and quantity % hook.venue.lot:
             message = f"{quantity:f} is not a multiple of {hook.venue.lot:f}"
             raise WrongAlert(
                 Fault("quantity", message, f"{hook.venue.title} counts in whole lots; nothing is rounded")
             )
-        return Quantity(quantity)
+        return Quantity(quantity, hook.quantity_unit or Unit.CONTRACTS)
     if percent is not None and percent < 1:
         return Fraction(percent)
     return Whole()

@@ -20,11 +20,21 @@ class Whole:
     """All of the position."""
 
 
+class Unit(StrEnum):
+    """What a quantity counts."""
+
+    CONTRACTS = "contracts"
+    """What the venue counts in: contracts, shares."""
+    BASE = "base"
+    """The base of the instrument: the coins of a swap whose contracts hold a part of one each."""
+
+
 @dataclass(frozen=True, slots=True)
 class Quantity:
     """So many units of the position, or what is open if that is less."""
 
     amount: Decimal
+    unit: Unit = Unit.CONTRACTS
 
     def __post_init__(self) -> None:
         if not self.amount > 0:

@@ -1,5 +1,6 @@
 """
-One contract has many names: `ES`, `ES1!`, `ESZ5`, `ESZ2025` and `ES 12-25` can all mean the same position.
+One contract has many names: `ES`, `ES1!`, `ESZ5`, `ESZ2025` and `ES 12-25` can all mean the same position. Names of
+other kinds (`AAPL`, `BTC-USDT-SWAP`, an option's OSI symbol) stand for themselves.
 
 Lanes and read-backs compare contracts, never names (design, section 7, Identity).
 """
@@ -15,6 +16,8 @@ _EXCHANGE_CODE = re.compile(
     rf"(?P<root>[A-Z0-9]*[A-Z][A-Z0-9]*?)(?P<code>[{MONTH_CODES}])(?P<year>\d{{4}}|\d{{1,2}})"
 )
 _CONTINUOUS = re.compile(r"(?P<root>[A-Z0-9]+)\d!")
+_OPTION = re.compile(r"(?P<root>[A-Z0-9.]{1,6}) *(?P<terms>\d{6}[CP]\d{8})")  # OSI, padded to 21 or not
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +41,17 @@ def contract_of(name: str, today: date) -> Contract:
         return Contract(match["root"], f"20{match['year']}-{match['month']}")
     if match := _CONTINUOUS.fullmatch(spelled):
         return Contract(match["root"])
+    if match := _OPTION.fullmatch(spelled):
+        return Contract(match["root"] + match["terms"])
     if match := _EXCHANGE_CODE.fullmatch(spelled):
         month = MONTH_CODES.index(match["code"]) + 1
         return Contract(match["root"], f"{_full_year(match['year'], today)}-{month:02}")
     return Contract(spelled)
+
+
+def is_opaque(name: str) -> bool:
+    """Whether a name is a venue's id of an instrument, which tells nobody else which one it is."""
+    return _UUID.fullmatch(name.strip()) is not None
 
 
 def root_of(name: str) -> str:

@@ -16,6 +16,16 @@ class Side(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Which position of several: enough to know it again."""
+
+    account: str
+    instrument: str
+    side: Side
+    handle: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Position:
     """An open position as a venue showed it. The quantity is above zero; prices are per unit, null where unsaid."""
 
@@ -26,7 +36,15 @@ class Position:
     average_price: Decimal | None = None
     market_price: Decimal | None = None
     profit_loss: Decimal | None = None
-    """Of the whole position at the market price, in the instrument's currency."""
+    """Of the whole position at the market price, in its currency."""
+    currency: str | None = None
+    unit_value: Decimal | None = None
+    """The money that one unit gains for each point of price; None where the venue does not tell."""
+    opened_at: datetime | None = None
+    handle: Mapping[str, str] = field(default_factory=dict)
+    """The venue's own words for exactly this position, for its adapter to say in a request. Opaque to all others."""
+    aliases: tuple[str, ...] = ()
+    """Other names of its instrument at the venue: an id, say."""
     raw: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -43,6 +61,16 @@ class Holding:
     average_price: Decimal | None = None
     market_price: Decimal | None = None
     profit_loss: Decimal | None = None
+    currency: str | None = None
+    unit_value: Decimal | None = None
+    opened_at: datetime | None = None
+    handle: Mapping[str, str] = field(default_factory=dict)
+    """As of the position: two holdings of one contract and side may differ in it alone."""
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def place(self) -> Place:
+        return Place(self.account, self.instrument, self.side, self.handle)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,17 +84,55 @@ class Fill:
     price: Decimal
     at: datetime
     order_id: str | None = None
+    profit_loss: Decimal | None = None
+    """What it realised, as the venue reckons it."""
+    currency: str | None = None
+
+
+class OrderState(StrEnum):
+    """How far an order got, in our terms."""
+
+    WORKING = "working"
+    """It may still fill."""
+    HELD = "held"
+    """The venue took it and keeps it until later: until the market opens, say."""
+    FILLED = "filled"
+    ENDED = "ended"
+    """It fills no more, and was not filled whole: rejected, cancelled, expired."""
+
+    @property
+    def live(self) -> bool:
+        return self in (OrderState.WORKING, OrderState.HELD)
 
 
 @dataclass(frozen=True, slots=True)
-class WorkingOrder:
-    """An order at the venue that may still be filled."""
+class Order:
+    """An order at the venue."""
 
     account: str
     instrument: str
     order_id: str
     market: bool
     """Whether it is a market order, as our closes are; stops and targets are not."""
+    state: OrderState = OrderState.WORKING
+    reduces: Side | None = None
+    """The side of the positions that it makes smaller; None where the venue does not say."""
+    quantity: Decimal | None = None
+    filled: Decimal = Decimal(0)
+    average_price: Decimal | None = None
+    """Of what was filled."""
+    profit_loss: Decimal | None = None
+    """What it realised, as the venue reckons it."""
+    currency: str | None = None
+    client_id: str | None = None
+    detail: str | None = None
+    """The venue's own words for its state, and the reason it gives."""
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def leaves(self) -> Decimal | None:
+        """What it may still fill; None where its quantity is not known."""
+        return None if self.quantity is None else self.quantity - self.filled
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +141,7 @@ class Report:
 
     positions: tuple[Position, ...] = ()
     order_ids: tuple[str, ...] = ()
+    """Of the orders that it sent for this call; empty where the answer does not name them."""
     nothing_open: bool = False
     """The venue says that there is nothing to close: a claim to be checked by a read, not a fact."""
 

@@ -82,6 +82,7 @@ NEXT: dict[Status, frozenset[Status]] = {
         {
             Status.QUEUED,  # only on evidence that trying again is safe
             Status.WORKING,  # its order was found
+            Status.REJECTED,  # its order was found, and ended unfilled
             Status.CLOSED,
             Status.NOTHING_OPEN,
             Status.GAVE_UP,

@@ -10,11 +10,11 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, case, exists, or_, 
 
 from app.domain.commands import Command
 from app.domain.failures import REPORTED, OutcomeUnknown
-from app.domain.positions import Holding, Report
+from app.domain.positions import Holding, Place, Report
 from app.domain.statuses import Attention, Status
 from app.ledger import tables
 from app.ledger.connection import Ledger
-from app.ledger.encoding import command_of, holdings_of, report_of
+from app.ledger.encoding import command_of, holdings_of, place_of, report_of
 from app.ledger.events import record
 from app.ledger.lanes import may_go
 from app.ledger.sightings import Sighting
@@ -52,12 +52,14 @@ class Claim:
     attention: Attention | None
     since_first_attempt: float | None
     """Seconds, by the database's clock; None: no attempt yet."""
+    age: float = 0.0
+    """Seconds since it was accepted, by the same clock."""
     closes: tuple["PastAttempt", ...] = ()
     """The attempts that close, oldest first."""
     tries: int = 0
     """Calls made so far, of any kind."""
-    cancelled_orders: bool = False
-    """A cancel of working orders was reported already."""
+    cancels: tuple["PastAttempt", ...] = ()
+    """The cancels of working orders that were reported."""
     unprotected: bool = False
     """A cancel was reported, or its answer was lost: the position may have no stop any more."""
     reads: list["Read"] = field(default_factory=list)
@@ -80,6 +82,14 @@ class PastAttempt:
     """Seconds since it was sent, by the database's clock."""
     outcome: str | None
     report: Report | None
+    client_id: str | None = None
+    """Our id of the order, where the venue keeps one."""
+    lapses: bool = False
+    """The venue refuses it after the settle window: not to be found then, it was never placed."""
+    place: Place | None = None
+    """The one position that it closes; None: all that the command is about."""
+    detail: str | None = None
+    """What went wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +111,8 @@ class Claims:
         self._ledger = ledger
         self._owner = owner
 
-    def take(self, brokers: Collection[str]) -> Claim | None:
-        """Take the most urgent due command of these brokers whose turn it is, or None."""
+    def take(self, brokers: Collection[str], can_flip: Collection[str] = ()) -> Claim | None:
+        """Take the most urgent due command of these brokers whose turn it is, or None; `can_flip` as in `may_go`."""
         started = time.monotonic()
         with self._ledger.writing() as connection:
             one_at_a_time(connection)
@@ -113,7 +123,7 @@ class Claims:
                 _commands.c.due_at <= now(),
                 or_(_commands.c.lease_until.is_(None), _commands.c.lease_until <= now()),
                 or_(
-                    and_(_commands.c.status == Status.QUEUED, may_go()),
+                    and_(_commands.c.status == Status.QUEUED, may_go(can_flip)),
                     _commands.c.status.in_((Status.WORKING, Status.IN_DOUBT)),
                 ),
             )
@@ -206,9 +216,10 @@ class Claims:
             fixed=row.fixed,
             attention=Attention(row.attention) if row.attention else None,
             since_first_attempt=(moment - first).total_seconds() if first else None,
+            age=(moment - row.accepted_at).total_seconds(),
             closes=tuple(_past(attempt, moment) for attempt in attempts if attempt.kind == "close"),
             tries=len(attempts),
-            cancelled_orders=any(a.kind == "cancel" and a.outcome == "reported" for a in attempts),
+            cancels=tuple(_past(a, moment) for a in attempts if a.kind == "cancel" and a.outcome == REPORTED),
             unprotected=any(a.kind == "cancel" and a.outcome in _MAY_HAVE_ACTED for a in attempts),
         )
 
@@ -217,16 +228,17 @@ class Claims:
         detail: dict[str, Any] = {"worker": row.lease_owner}
         if row.status == Status.SENDING:
             in_flight = and_(_attempts.c.command == row.id, _attempts.c.outcome.is_(None))
-            attempt = connection.execute(select(_attempts).where(in_flight)).one()
-            connection.execute(
+            attempts = connection.execute(
                 update(_attempts)
-                .where(_attempts.c.seq == attempt.seq)
+                .where(in_flight)
                 .values(outcome="outcome_unknown", detail="the worker ended before an answer came")
-            )
+                .returning(_attempts.c.kind, _attempts.c.settles_at)
+            ).all()
             # Cancelling orders twice does no harm; closing twice might.
-            repeatable = attempt.kind == "cancel"
+            repeatable = all(attempt.kind == "cancel" for attempt in attempts)
             status = Status.QUEUED if repeatable else Status.IN_DOUBT
-            values |= {"status": status, "due_at": attempt.settles_at, "reason": "the worker ended mid-call"}
+            settled = max(attempt.settles_at for attempt in attempts)
+            values |= {"status": status, "due_at": settled, "reason": "the worker ended mid-call"}
             values |= {} if repeatable else {"fixed": True}
             detail |= {"from": row.status, "to": status}
         connection.execute(update(_commands).where(_commands.c.id == row.id).values(**values))
@@ -250,4 +262,6 @@ def _unprotected() -> ColumnElement[bool]:
 
 def _past(row: Row[Any], moment: datetime) -> PastAttempt:
     report = None if row.report is None else report_of(row.report)
-    return PastAttempt(row.number, row.sent_at, (moment - row.sent_at).total_seconds(), row.outcome, report)
+    age = (moment - row.sent_at).total_seconds()
+    place = None if row.place is None else place_of(row.place)
+    return PastAttempt(row.number, row.sent_at, age, row.outcome, report, row.client_id, row.lapses, place)

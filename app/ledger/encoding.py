@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -17,12 +17,13 @@ from app.domain.commands import (
     Fraction,
     Quantity,
     Size,
+    Unit,
     Whole,
     action_of,
     urgency_of,
 )
-from app.domain.instruments import account_key, contract_of
-from app.domain.positions import Holding, Position, Report, Side
+from app.domain.instruments import account_key, contract_of, is_opaque
+from app.domain.positions import Holding, Place, Position, Report, Side
 from app.ledger.types import decimal_text
 
 
@@ -45,15 +46,17 @@ def columns_of(command: Command, today: date) -> dict[str, Any]:
     }
     if isinstance(command, ClosePosition):
         match command.size:
-            case Quantity(amount):
+            case Quantity(amount, unit):
                 row["quantity"] = amount
+                row["quantity_unit"] = None if unit is Unit.CONTRACTS else unit
             case Fraction(part):
                 row["percent"] = part
     return row
 
 
 def _lane(account: str | None, instrument: str | None, today: date) -> dict[str, Any]:
-    contract = contract_of(instrument, today) if instrument else None
+    # An opaque name could be of any instrument.
+    contract = contract_of(instrument, today) if instrument and not is_opaque(instrument) else None
     return {
         "lane_account": account_key(account) if account else None,
         "lane_root": contract.root if contract else None,
@@ -66,7 +69,7 @@ def command_of(row: Row[Any]) -> Command:
     side = Side(row.position) if row.position else None
     match Action(row.action):
         case Action.CLOSE:
-            size = _size(row.quantity, row.percent)
+            size = _size(row)
             return ClosePosition(row.broker, row.account, row.instrument, size, side, row.cancel_orders)
         case Action.FLATTEN:
             return FlattenMatching(row.broker, row.account, row.instrument, side, row.cancel_orders)
@@ -74,10 +77,10 @@ def command_of(row: Row[Any]) -> Command:
             return FlattenEverything(row.broker)
 
 
-def _size(quantity: Decimal | None, percent: Decimal | None) -> Size:
-    if quantity is not None:
-        return Quantity(quantity)
-    return Fraction(percent) if percent is not None else Whole()
+def _size(row: Row[Any]) -> Size:
+    if row.quantity is not None:
+        return Quantity(row.quantity, Unit(row.quantity_unit or Unit.CONTRACTS))
+    return Fraction(row.percent) if row.percent is not None else Whole()
 
 
 def holding_json(holding: Holding) -> dict[str, Any]:
@@ -99,9 +102,22 @@ def holdings_of(encoded: Iterable[Mapping[str, Any]] | None) -> tuple[Holding, .
             average_price=_decimal(item["average_price"]),
             market_price=_decimal(item["market_price"]),
             profit_loss=_decimal(item["profit_loss"]),
+            currency=item.get("currency"),
+            unit_value=_decimal(item.get("unit_value")),
+            opened_at=_moment(item.get("opened_at")),
+            handle=item.get("handle", {}),
+            aliases=tuple(item.get("aliases", ())),
         )
         for item in encoded
     )
+
+
+def place_json(place: Place) -> dict[str, Any]:
+    return {field.name: _plain(getattr(place, field.name)) for field in fields(place)}
+
+
+def place_of(encoded: Mapping[str, Any]) -> Place:
+    return Place(encoded["account"], encoded["instrument"], Side(encoded["side"]), encoded["handle"])
 
 
 def report_json(report: Report) -> dict[str, Any]:
@@ -123,6 +139,7 @@ _POSITION_FIELDS = (
     "average_price",
     "market_price",
     "profit_loss",
+    "currency",
 )
 
 
@@ -137,6 +154,7 @@ def report_of(encoded: Mapping[str, Any]) -> Report:
                 average_price=_decimal(item["average_price"]),
                 market_price=_decimal(item["market_price"]),
                 profit_loss=_decimal(item["profit_loss"]),
+                currency=item.get("currency"),
                 raw=item["raw"],
             )
             for item in encoded["positions"]
@@ -147,7 +165,15 @@ def report_of(encoded: Mapping[str, Any]) -> Report:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, Mapping):
+        return dict(value)
     return decimal_text(value) if isinstance(value, Decimal) else value
+
+
+def _moment(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
 
 
 def _decimal(text: str | None) -> Decimal | None:

@@ -51,6 +51,8 @@ class Wish:
     fired_at: datetime | None = None
     max_age: float = 300
     dedupe_window: float = 30
+    symbol: str | None = None
+    """The sender's name of the instrument, where the venue has another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +235,9 @@ def _insert_command(
             fixed=False,
         )
     )
-    record(connection, command_id, "accepted", delivery.hook)
+    record(
+        connection, command_id, "accepted", delivery.hook, {"symbol": wish.symbol} if wish.symbol else None
+    )
     if too_old:
         record(connection, command_id, "status", delivery.hook, {"from": "queued", "to": Status.EXPIRED})
 

@@ -11,18 +11,31 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, func, insert, or_, select, update
 
-from app.domain.positions import ClosedPosition, Holding, Report
+from app.domain.positions import ClosedPosition, Holding, Order, Place, Report
 from app.domain.statuses import Attention, IllegalTransition, Status, check_transition
 from app.ledger import tables
 from app.ledger.claims import LEASE_SECONDS, Claim, LeaseLost, PastAttempt, one_at_a_time
 from app.ledger.connection import Ledger
-from app.ledger.encoding import holding_json, report_json
+from app.ledger.encoding import holding_json, place_json, report_json
 from app.ledger.events import record
 from app.ledger.sightings import Sighting, note
 from app.ledger.types import from_now, now
 
 _commands = tables.commands
 _attempts = tables.attempts
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A call that is about to leave."""
+
+    kind: str
+    """`close` or `cancel`."""
+    request: dict[str, Any]
+    client_id: str | None = None
+    lapses: bool = False
+    place: Place | None = None
+    """See `PastAttempt`, for these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +63,8 @@ class Step:
     fixed: bool | None = None
     """None: as it was."""
     closed: tuple[ClosedPosition, ...] = ()
+    cancel: tuple[Order, ...] = ()
+    """Orders of ours that are to be cancelled before anything else: nothing is left for them to close."""
 
 
 class Journal:
@@ -62,17 +77,19 @@ class Journal:
     def begin(
         self,
         claim: Claim,
-        kind: str,
-        request: dict[str, Any],
+        outgoing: Sequence[Outgoing],
         *,
         holdings: tuple[Holding, ...] | None,
-        client_id: str | None,
         settle_window: float,
         retry_for: float,
-    ) -> PastAttempt:
-        """Commit an attempt that is about to leave, with before and target. Raises LeaseLost."""
+        late: bool = False,
+    ) -> tuple[PastAttempt, ...]:
+        """Commit attempts that are about to leave, with before and target. Raises LeaseLost.
+
+        After the command's time ran out nothing leaves, unless it is a cancel of our own order: that is never too late.
+        """
         if claim.status is not Status.QUEUED:
-            raise IllegalTransition(claim.status, Status.SENDING)  # one attempt in flight, never two
+            raise IllegalTransition(claim.status, Status.SENDING)  # what is in flight is answered first
         started = time.monotonic()
         with self._ledger.writing() as connection:
             one_at_a_time(connection)
@@ -83,7 +100,7 @@ class Journal:
             self._update(
                 connection,
                 claim,
-                in_time,
+                *(() if late else (in_time,)),
                 status=Status.SENDING,
                 first_attempt_at=func.coalesce(_commands.c.first_attempt_at, now()),
                 gives_up_at=func.coalesce(_commands.c.gives_up_at, from_now(retry_for)),
@@ -91,39 +108,49 @@ class Journal:
                 holdings=None if holdings is None else [holding_json(h) for h in holdings],
             )
             self._write_reads(connection, claim)
-            number = self._next_number(connection, claim.id)
-            attempt = (
-                insert(_attempts)
-                .values(
-                    command=claim.id,
-                    number=number,
-                    kind=kind,
-                    client_id=client_id,
-                    request=request,
-                    sent_at=now(),
-                    settles_at=from_now(settle_window),
-                )
-                .returning(_attempts.c.sent_at)
-            )
-            sent_at: datetime = connection.execute(attempt).scalar_one()
             self._status_event(connection, claim, Status.SENDING, None)
-            record(connection, claim.id, "sending", claim.owner, {"attempt": number, "kind": kind})
+            attempts = tuple(self._begin(connection, claim, it, settle_window) for it in outgoing)
         claim.held_until = started + LEASE_SECONDS
         claim.status = Status.SENDING
         claim.holdings = holdings
-        return PastAttempt(number, sent_at, 0.0, None, None)
+        return attempts
 
-    def move(self, claim: Claim, step: Step, answer: Answer | None = None, *, keep: bool = False) -> None:
-        """Write what a command becomes, with the answer that made it so. The lease ends, unless kept.
+    def _begin(
+        self, connection: Connection, claim: Claim, outgoing: Outgoing, settle_window: float
+    ) -> PastAttempt:
+        number = self._next_number(connection, claim.id)
+        attempt = (
+            insert(_attempts)
+            .values(
+                command=claim.id,
+                number=number,
+                kind=outgoing.kind,
+                place=None if outgoing.place is None else place_json(outgoing.place),
+                client_id=outgoing.client_id,
+                lapses=outgoing.lapses,
+                request=outgoing.request,
+                sent_at=now(),
+                settles_at=from_now(settle_window),
+            )
+            .returning(_attempts.c.sent_at)
+        )
+        sent_at: datetime = connection.execute(attempt).scalar_one()
+        record(connection, claim.id, "sending", claim.owner, {"attempt": number, "kind": outgoing.kind})
+        return PastAttempt(
+            number, sent_at, 0.0, None, None, outgoing.client_id, outgoing.lapses, outgoing.place
+        )
+
+    def move(self, claim: Claim, step: Step, *answers: Answer, keep: bool = False) -> None:
+        """Write what a command becomes, with the answers that made it so. The lease ends, unless kept.
 
         Raises LeaseLost if somebody else took over; a late answer is then kept as an event.
         """
         started = time.monotonic()
         try:
             with self._ledger.writing() as connection:
-                self._move(connection, claim, step, answer, keep)
+                self._move(connection, claim, step, answers, keep)
         except LeaseLost:
-            if answer:
+            for answer in answers:
                 self._keep_late(claim, answer)
             raise
         self._noted |= {(claim.command.broker, sighting) for sighting in claim.seen}
@@ -135,7 +162,7 @@ class Journal:
         claim.fixed = claim.fixed if step.fixed is None else step.fixed
 
     def _move(
-        self, connection: Connection, claim: Claim, step: Step, answer: Answer | None, keep: bool
+        self, connection: Connection, claim: Claim, step: Step, answers: Sequence[Answer], keep: bool
     ) -> None:
         check_transition(claim.status, step.status)
         values: dict[str, Any] = {
@@ -154,7 +181,7 @@ class Journal:
         else:
             values |= {"lease_owner": None, "lease_until": None}
         self._update(connection, claim, **values)
-        if answer:
+        for answer in answers:
             self._write_answer(connection, claim, answer)
         self._write_reads(connection, claim)
         self._write_seen(connection, claim)

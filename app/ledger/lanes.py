@@ -3,7 +3,9 @@
 Two commands overlap when they could touch the same position. A contract without an expiry stands for its whole root.
 """
 
-from sqlalchemy import ColumnElement, and_, exists, or_, select
+from collections.abc import Collection
+
+from sqlalchemy import ColumnElement, and_, exists, false, or_, select
 
 from app.domain.statuses import UNSETTLED, Status
 from app.ledger import tables
@@ -16,8 +18,11 @@ _mine = tables.commands.c
 _others = tables.commands.alias("others")
 
 
-def may_go() -> ColumnElement[bool]:
-    """Whether a queued command's turn has come, as a condition on `commands`."""
+def may_go(can_flip: Collection[str] = ()) -> ColumnElement[bool]:
+    """Whether a queued command's turn has come, as a condition on `commands`.
+
+    `can_flip` are the brokers where a second closing order could open the other side.
+    """
     other = _others.c
     unsettled = other.settled_at.is_(None)  # all that counts below is; said so that the index is used
     overlapping = and_(unsettled, other.seq != _mine.seq, other.broker == _mine.broker, _overlaps())
@@ -36,7 +41,35 @@ def may_go() -> ColumnElement[bool]:
         other.due_at <= now(),
     )
     return ~exists(
-        select(other.seq).where(overlapping, or_(in_flight, ahead_of_a_partial, waiting_and_wider))
+        select(other.seq).where(
+            overlapping, or_(in_flight, ahead_of_a_partial, waiting_and_wider, _may_still_close(can_flip))
+        )
+    )
+
+
+def blocked_by_a_close(can_flip: Collection[str]) -> ColumnElement[bool]:
+    """Whether a command waits for what an earlier close may still do, as a condition on `commands`."""
+    other = _others.c
+    overlapping = and_(
+        other.settled_at.is_(None), other.seq != _mine.seq, other.broker == _mine.broker, _overlaps()
+    )
+    return exists(select(other.seq).where(overlapping, _may_still_close(can_flip)))
+
+
+def _may_still_close(can_flip: Collection[str]) -> ColumnElement[bool]:
+    """Whether what the other sent may still act on a position that it could turn round.
+
+    A whole close or a flatten goes on beside one that works: it cancels that one's order first.
+    """
+    if not can_flip:
+        return false()
+    other = _others.c
+    return and_(
+        _mine.broker.in_(can_flip),
+        or_(
+            other.status == Status.IN_DOUBT,
+            and_(other.status == Status.WORKING, _mine.urgency == PARTIAL),
+        ),
     )
 
 

@@ -10,6 +10,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    false,
     text,
 )
 
@@ -71,6 +72,7 @@ commands = Table(
     Column("account", Text),  # null: the command names none
     Column("instrument", Text),  # null: the command names none
     Column("quantity", Amount),  # null: not asked by quantity
+    Column("quantity_unit", String(16)),  # null: as the venue counts
     Column("percent", Amount),  # a fraction below 1; null: not asked by percent
     Column("position", String(8)),  # the side guard; null: either side
     Column("cancel_orders", Boolean, nullable=False),
@@ -108,7 +110,9 @@ attempts = Table(
     Column("command", String(32), ForeignKey("commands.id"), nullable=False),
     Column("number", Integer, nullable=False),  # from 1, over all kinds
     Column("kind", String(8), nullable=False),  # close, cancel, read
+    Column("place", Json),  # the one position that it closes; null: all that the command is about
     Column("client_id", String(64)),  # null: the venue takes none
+    Column("lapses", Boolean, nullable=False, server_default=false()),  # refused after the settle window
     Column("request", Json, nullable=False),
     Column("sent_at", Instant, nullable=False),
     Column("settles_at", Instant, nullable=False),  # from then on its effect can be read back
@@ -169,4 +173,13 @@ workers = Table(
     Column("version", Text, nullable=False),
     Column("started_at", Instant, nullable=False),
     Column("seen_at", Instant, nullable=False),
+)
+
+# Brokers that one worker at a time serves, and which.
+broker_leases = Table(
+    "broker_leases",
+    metadata,
+    Column("broker", Text, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("until", Instant, nullable=False),
 )

@@ -191,6 +191,7 @@ def _wish(asked: Request, hook: Hook) -> Wish:
         fired_at=asked.fired_at,
         max_age=hook.max_age,
         dedupe_window=hook.dedupe_window,
+        symbol=asked.symbol,
     )
 
 

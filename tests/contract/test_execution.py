@@ -1,8 +1,6 @@
 """What the workers decide over real sockets, with the venue's simulator and its bad days."""
 
-import time
 from collections.abc import Iterator
-from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -19,22 +17,9 @@ from config.secrets import Secret
 from tests.running import eventually
 from tests.shop import MES, SIM, Shop, came_to, numbers, part, whole
 from tests.simulators.crosstrade import Book, CrossTradeSimulator, Fault
-from tests.simulators.crosstrade.records import Execution as Executed
 from workers.brokers.registry import broker_of
 
 TOKEN = "a-token-for-the-simulator"
-
-
-class PassingBook(Book):
-    """A book whose time passes with the ledger's: what was filled moves back, as the attempts do."""
-
-    def __init__(self) -> None:
-        self.passed = 0.0
-        super().__init__(clock=lambda: time.time() + self.passed)
-        self.set_position(SIM, MES, "long", 10, 5000.0, 5100.0, 5.0)
-
-    def executions(self, account: str | None = None, lookback: float | None = None) -> list[Executed]:
-        return [replace(fill, at=fill.at - self.passed) for fill in super().executions(account, lookback)]
 
 
 class SimulatedDesk:
@@ -42,14 +27,16 @@ class SimulatedDesk:
 
     def __init__(self, venue: CrossTradeSimulator, **times: float) -> None:
         self.venue = venue
-        self.book = PassingBook()
-        venue.book = self.book
-        self.settings = BrokerSettings("nt8", VENUES["crosstrade"], Secret(TOKEN), venue.url, **times)
+        self.book = venue.book = Book()
+        self.book.set_position(SIM, MES, "long", 10, 5000.0, 5100.0, 5.0)
+        self.settings = BrokerSettings(
+            "nt8", VENUES["crosstrade"], {"token": Secret(TOKEN)}, venue.url, **times
+        )
         self.broker = broker_of(self.settings)
         self._asked_before = len(venue.requests)
 
     def later(self, seconds: float) -> None:
-        self.book.passed += seconds
+        self.book.let_pass(seconds)
 
     def held(self) -> int:
         return self.book.quantity(SIM, MES)

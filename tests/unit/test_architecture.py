@@ -20,7 +20,9 @@ PACKAGES = {
     "app.web": "the web process",
     "workers": "carrying commands out",
     "workers.brokers": "one interface",
+    "workers.brokers.clearstreet": "a venue",
     "workers.brokers.crosstrade": "a venue",
+    "workers.brokers.okx": "a venue",
     "config": "settings",
     "config.embedded": "everything on one machine",
 }

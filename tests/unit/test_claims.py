@@ -18,7 +18,7 @@ from app.ledger.claims import Claim, Claims, LeaseLost
 from app.ledger.connection import Ledger
 from app.ledger.heartbeats import Heartbeat
 from app.ledger.intake import Delivery, Wish, accept, new_id
-from app.ledger.journal import Answer, Journal, Step
+from app.ledger.journal import Answer, Journal, Outgoing, Step
 from app.ledger.readers import CommandHistory, command_history, health
 from app.ledger.types import from_now
 from tests.conftest import on_both_databases
@@ -50,8 +50,8 @@ def claim(ledger: Ledger, owner: str = "one") -> Claim | None:
 def begun(ledger: Ledger, claim: Claim, kind: str = "close") -> int:
     journal = Journal(ledger)
     request: dict[str, Any] = {"method": "POST"}
-    attempt = journal.begin(
-        claim, kind, request, holdings=None, client_id=None, settle_window=12, retry_for=120
+    (attempt,) = journal.begin(
+        claim, [Outgoing(kind, request)], holdings=None, settle_window=12, retry_for=120
     )
     return attempt.number
 

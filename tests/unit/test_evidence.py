@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from app.domain.commands import ClosePosition, Command, FlattenEverything, FlattenMatching, Fraction, Quantity
-from app.domain.positions import Fill, Holding, Position, Report, Side, Source, WorkingOrder
+from app.domain.positions import Fill, Holding, Order, Position, Report, Side, Source
 from workers import evidence
 from workers.backoff import FIRST_READ_BACK, LONGEST_READ_BACK, LONGEST_RETRY, read_back_delay, retry_delay
 
@@ -260,7 +260,7 @@ def test_a_position_is_untouched_if_no_fill_could_be_of_it(
 
 def test_an_order_could_be_of_a_position_whatever_it_calls_it() -> None:
     def could(instrument: str) -> bool:
-        return evidence.could_be_of(position(), WorkingOrder(SIM, instrument, "o1", market=True), TODAY)
+        return evidence.could_be_of(position(), Order(SIM, instrument, "o1", market=True), TODAY)
 
     assert [could(name) for name in (MES, "MES", "MESZ6", "MES 03-27", "ES")] == [
         True,

@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from app.domain.commands import ClosePosition, Command, FlattenEverything, FlattenMatching, Fraction
 from app.domain.failures import NotSent, OutcomeUnknown, Refused, Throttled
-from app.domain.positions import Report, Side, WorkingOrder
+from app.domain.positions import Order, Report, Side
 from app.ledger import tables
 from app.ledger.claims import LEASE_SECONDS, Claims
 from app.ledger.connection import Ledger
@@ -166,7 +166,7 @@ def test_a_name_that_fits_two_contracts_is_not_guessed(shop: Shop, command: Comm
 
 
 def test_orders_are_cancelled_before_a_part_is_closed_when_that_is_asked(shop: Shop) -> None:
-    shop.desk.orders = [WorkingOrder(SIM, MES, "stop", market=False)]
+    shop.desk.working = [Order(SIM, MES, "stop", market=False)]
 
     history = shop.carried_out(part(4, cancel_orders=True))
 
@@ -392,7 +392,7 @@ def test_what_is_too_old_before_its_first_attempt_expires(shop: Shop) -> None:
 
 
 def test_a_position_without_its_stop_is_called_unprotected(shop: Shop) -> None:
-    shop.desk.orders = [WorkingOrder(SIM, MES, "stop", market=False)]
+    shop.desk.working = [Order(SIM, MES, "stop", market=False)]
     shop.desk.script("close", raises(Refused("no")))
 
     history = shop.carried_out(part(4, cancel_orders=True))
@@ -407,7 +407,7 @@ def test_a_position_without_its_stop_is_called_unprotected(shop: Shop) -> None:
 def test_a_position_without_its_stop_is_called_unprotected_however_its_close_failed(
     shop: Shop, mishap: Any, status: str
 ) -> None:
-    shop.desk.orders = [WorkingOrder(SIM, MES, "stop", market=False)]
+    shop.desk.working = [Order(SIM, MES, "stop", market=False)]
     shop.desk.script("close", *[mishap] * 30)
 
     history = shop.carried_out(part(4, cancel_orders=True), seconds=150)
@@ -426,7 +426,7 @@ def test_a_lost_cancel_leaves_the_position_unprotected_too(shop: Shop) -> None:
 
 
 def test_a_lost_cancel_is_repeated_and_the_close_still_goes_out_once(shop: Shop) -> None:
-    shop.desk.orders = [WorkingOrder(SIM, MES, "stop", market=False)]
+    shop.desk.working = [Order(SIM, MES, "stop", market=False)]
     shop.desk.script("cancel", raises(LOST, after_acting=True))
 
     history = shop.carried_out(part(4, cancel_orders=True), seconds=20)
@@ -536,7 +536,7 @@ def test_what_was_proved_is_looked_at_again_right_before_the_repeat(shop: Shop) 
 
 
 def test_a_stop_that_works_on_does_not_keep_a_close_from_being_repeated(shop: Shop) -> None:
-    shop.desk.orders = [WorkingOrder(SIM, MES, "stop", market=False)]
+    shop.desk.working = [Order(SIM, MES, "stop", market=False)]
     shop.desk.script("close", raises(LOST))
 
     history = shop.carried_out(whole(), seconds=20)
@@ -606,14 +606,14 @@ def test_a_doubt_about_a_position_that_changed_is_settled_by_fills_that_come_lat
 
 
 def test_an_order_that_fills_between_two_reads_is_seen_by_one_of_them(shop: Shop) -> None:
-    works = WorkingOrder(SIM, MES, "x", market=True)
+    works = Order(SIM, MES, "x", market=True)
     shop.desk.script("close", raises(LOST))
-    shop.desk.orders = [works]
+    shop.desk.working = [works]
 
     def fill(act: Callable[[], Any]) -> Any:
         seen = act()
-        if works in shop.desk.orders:
-            shop.desk.orders.remove(works)
+        if works in shop.desk.working:
+            shop.desk.working.remove(works)
             shop.desk.trade(SIM, MES, -10)
         return seen
 
@@ -658,7 +658,7 @@ def sold_one_as_the_venue_rounds(desk: Desk) -> None:
 
 
 def order_works(desk: Desk) -> None:
-    desk.orders.append(WorkingOrder(SIM, MES, "x", market=True))
+    desk.working.append(Order(SIM, MES, "x", market=True))
 
 
 def fills_can_not_be_read(desk: Desk) -> None:

@@ -14,7 +14,7 @@ from app.domain.statuses import NEXT, Attention, IllegalTransition, Status
 from app.ledger import tables
 from app.ledger.claims import Claim, Claims, LeaseLost, Read
 from app.ledger.connection import Ledger
-from app.ledger.journal import Answer, Journal, Step
+from app.ledger.journal import Answer, Journal, Outgoing, Step
 from app.ledger.types import from_now
 from tests.conftest import on_both_databases
 from tests.unit.test_claims import begun, claim, history_of, part, run_out, set_on, taken_in, whole
@@ -38,12 +38,10 @@ def held(ledger: Ledger) -> Claim:
 @on_both_databases
 def test_an_attempt_is_committed_before_it_leaves(database_url: str, ledger: Ledger) -> None:
     mine = held(ledger)
-    attempt = Journal(ledger).begin(
+    (attempt,) = Journal(ledger).begin(
         mine,
-        "close",
-        {"method": "POST"},
+        [Outgoing("close", {"method": "POST"}, "c1")],
         holdings=(HOLDING,),
-        client_id="c1",
         settle_window=12,
         retry_for=120,
     )
@@ -180,7 +178,7 @@ def test_calls_of_every_kind_are_numbered_in_one_row_and_reads_are_written_once(
     found = claim(ledger, "two")
     assert found is not None
     assert found.tries == 4
-    assert found.cancelled_orders
+    assert found.cancels
     (past,) = found.closes
     assert (past.number, past.outcome, past.report) == (3, "reported", REPORT)
 

@@ -25,7 +25,7 @@ from app.ledger import tables
 from app.ledger.claims import Claim, Claims
 from app.ledger.connection import Ledger, LedgerUnavailable
 from app.ledger.intake import Delivery, Wish, accept, new_id
-from app.ledger.journal import Answer, Journal, Step
+from app.ledger.journal import Answer, Journal, Outgoing, Step
 from app.ledger.readers import CommandHistory, command_history
 from app.ledger.types import from_now
 from tests.conftest import on_both_databases
@@ -104,8 +104,8 @@ class Worker:
         return True
 
     def _close(self, held: Claim) -> None:
-        attempt = self.journal.begin(
-            held, "close", {}, holdings=None, client_id=None, settle_window=0, retry_for=600
+        (attempt,) = self.journal.begin(
+            held, [Outgoing("close", {})], holdings=None, settle_window=0, retry_for=600
         )
         self._call(held)
         answer = Answer(attempt.number, "reported")

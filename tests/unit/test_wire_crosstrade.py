@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.failures import BrokerError, OutcomeUnknown, Refused, Throttled
-from app.domain.positions import Fill, Position, Report, Side, WorkingOrder
+from app.domain.positions import Fill, Order, Position, Report, Side
 from workers.brokers.crosstrade import wire
 from workers.brokers.http import HttpAnswer, HttpRequest, parsed
 
@@ -517,7 +517,7 @@ def test_an_order_is_working_until_it_is_known_to_have_ended() -> None:
     ],
 )
 def test_an_order_counts_as_a_close_unless_it_is_known_to_rest(kind: str, market: bool) -> None:
-    expected = WorkingOrder("Sim101", "ES 12-25", "adb3", market)
+    expected = Order("Sim101", "ES 12-25", "adb3", market)
 
     assert wire.orders_of(answer(200, [ORDER | {"orderType": kind}])) == (expected,)
 
@@ -638,7 +638,7 @@ def test_whatever_comes_is_read_or_settles_nothing(status: int, body: Any, wait:
             continue
 
         for item in result.positions if isinstance(result, Report) else result:
-            assert isinstance(item, WorkingOrder) or item.quantity > 0
+            assert isinstance(item, Order) or item.quantity > 0
 
 
 @given(bodies)

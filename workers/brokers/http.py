@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import requests
@@ -39,7 +41,13 @@ class HttpRequest:
     method: str
     url: str
     headers: dict[str, str] = field(default_factory=dict, repr=False)
-    body: dict[str, Any] | None = None
+    body: Any = None
+    """To be sent as JSON; None is no body."""
+
+    @property
+    def content(self) -> bytes | None:
+        """The very bytes of the body, for what is signed."""
+        return None if self.body is None else json.dumps(self.body).encode()
 
     def for_the_record(self) -> dict[str, Any]:
         return {"method": self.method, "url": self.url, "body": self.body}
@@ -58,6 +66,15 @@ class HttpAnswer:
         readable = self.body is not None
         return {"status": self.status, "body": self.body if readable else self.text[:KEPT_ANSWER]}
 
+    @property
+    def date(self) -> datetime | None:
+        """When it was sent, by the clock of who answered; None where that is not said."""
+        said = next((value for name, value in self.headers.items() if name.lower() == "date"), None)
+        try:
+            return None if said is None else parsedate_to_datetime(said)
+        except ValueError:
+            return None
+
 
 def send(request: HttpRequest, timeouts: Timeouts, guard: Guard) -> HttpAnswer:
     """Send a request once. Raises NotSent or OutcomeUnknown; `guard` may raise what it likes before the first byte.
@@ -67,16 +84,16 @@ def send(request: HttpRequest, timeouts: Timeouts, guard: Guard) -> HttpAnswer:
     line = _Line(time.monotonic() + timeouts.deadline, guard)
     try:
         with _session(line) as session, line.cut_at_deadline():
-            response = session.request(
+            with session.request(
                 request.method,
                 request.url,
                 headers={**request.headers, "Connection": "close", "Accept": "application/json"},
-                data=None if request.body is None else json.dumps(request.body).encode(),
+                data=request.content,
                 timeout=(timeouts.connect, timeouts.read),
                 allow_redirects=False,
                 stream=True,
-            )
-            text = _read(response)
+            ) as response:
+                text = _read(response)
             if line.cut:
                 # Our own cut looks like an end: without a length, or in the head, what was read seems whole.
                 raise TimeoutError("the deadline cut the answer")

@@ -1,18 +1,18 @@
 """CrossTrade over REST: build, call, parse."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import TypeVar
 
 from app.domain.commands import ClosePosition, FlattenEverything, FlattenMatching
 from app.domain.failures import OutcomeUnknown, Refused
-from app.domain.positions import Fill, Position, Report, WorkingOrder
+from app.domain.positions import Fill, Holding, Order, Position, Report
 from app.domain.venues import Venue
 from config.file import BrokerSettings
 from workers.brokers import http
-from workers.brokers.broker import Answered, Call, Guard
+from workers.brokers.broker import Answered, Call, Guard, Page
 from workers.brokers.crosstrade import wire
 
 T = TypeVar("T")
@@ -22,9 +22,8 @@ class CrossTrade:
     """One CrossTrade credential, over REST."""
 
     def __init__(self, settings: BrokerSettings) -> None:
-        assert settings.token is not None, "a worker is given the credential"
         self._settings = settings
-        self._token = settings.token
+        self._token = settings.secrets["token"]
         self._timeouts = http.Timeouts(settings.connect_timeout, settings.read_timeout, settings.deadline)
 
     @property
@@ -35,18 +34,33 @@ class CrossTrade:
     def venue(self) -> Venue:
         return self._settings.venue
 
-    def positions(self) -> Call[tuple[Position, ...]]:
-        return self._call(wire.positions_request(), wire.positions_of)
+    def accounts(self, page: str | None = None) -> None:
+        return None
 
-    def working_orders(self, account: str) -> Call[tuple[WorkingOrder, ...]]:
-        return self._call(wire.orders_request(account), wire.orders_of)
+    def positions(self, account: str | None = None, page: str | None = None) -> Call[Page[Position]]:
+        return self._call(wire.positions_request(), _whole(wire.positions_of))
 
-    def fills(self, account: str, seconds: float) -> Call[tuple[Fill, ...]]:
+    def orders(self, account: str, page: str | None = None) -> Call[Page[Order]]:
+        return self._call(wire.orders_request(account), _whole(wire.orders_of))
+
+    def order(
+        self, account: str, instrument: str, *, order_id: str | None = None, client_id: str | None = None
+    ) -> None:
+        return None  # its answers do not tell which orders close
+
+    def fills(self, account: str, seconds: float, page: str | None = None) -> Call[Page[Fill]]:
         if seconds > wire.EXECUTIONS_REACH:
             raise Refused(f"CrossTrade shows executions of the last {wire.EXECUTIONS_REACH} s only")
-        return self._call(wire.executions_request(account, max(1, math.ceil(seconds))), wire.fills_of)
+        request = wire.executions_request(account, max(1, math.ceil(seconds)))
+        return self._call(request, _whole(wire.fills_of))
 
-    def close(self, command: ClosePosition, instrument: str, quantity: Decimal | None) -> Call[Report]:
+    def terms(self, position: Position) -> None:
+        return None
+
+    def close(
+        self, command: ClosePosition, holding: Holding | None, quantity: Decimal | None
+    ) -> Call[Report]:
+        instrument = holding.instrument if holding else command.instrument
         if quantity is None and command.side is not None:
             # The close call has no side; the flatten call checks it where it matters, at the venue.
             request = wire.flatten_request(command.account, instrument, command.side)
@@ -61,7 +75,7 @@ class CrossTrade:
     def flatten_everything(self, command: FlattenEverything) -> Call[Report]:
         return self._call(wire.flatten_everything_request(), wire.report_of)
 
-    def cancel_orders(self, account: str, instrument: str) -> Call[Report]:
+    def cancel_orders(self, account: str, instrument: str, orders: Sequence[Order]) -> Call[Report]:
         return self._call(wire.cancel_orders_request(account, instrument), wire.report_of)
 
     def _call(self, request: http.HttpRequest, parse: Callable[[http.HttpAnswer], T]) -> Call[T]:
@@ -91,3 +105,8 @@ class CrossTrade:
             return answer
         text = answer.text.replace(token, "***")
         return replace(answer, text=text, body=http.parsed(text))
+
+
+def _whole(parse: Callable[[http.HttpAnswer], tuple[T, ...]]) -> Callable[[http.HttpAnswer], Page[T]]:
+    """CrossTrade's lists come in one piece."""
+    return lambda answer: Page(parse(answer))

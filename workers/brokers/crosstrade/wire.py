@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 from urllib.parse import quote, urlencode
 
 from app.domain.failures import OutcomeUnknown, Refused, Throttled
-from app.domain.positions import Fill, Position, Report, Side, WorkingOrder
+from app.domain.positions import Fill, Order, Position, Report, Side
 from workers.brokers.http import HttpAnswer, HttpRequest
 
 EXECUTIONS_REACH = 900
@@ -159,10 +159,10 @@ def positions_of(answer: HttpAnswer) -> tuple[Position, ...]:
     return tuple(p for p in (position_of(item) for item in _items(answer, "positions")) if p)
 
 
-def orders_of(answer: HttpAnswer) -> tuple[WorkingOrder, ...]:
+def orders_of(answer: HttpAnswer) -> tuple[Order, ...]:
     """The orders that may still be filled: a state that we do not know counts as working."""
     return tuple(
-        WorkingOrder(
+        Order(
             _text(item, "account"),
             _text(item, "instrument"),
             _text(item, "orderId"),

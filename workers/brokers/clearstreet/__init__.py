@@ -1,0 +1,1 @@
+"""Clear Street, a prime broker for stocks and options in the United States."""

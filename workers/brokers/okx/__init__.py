@@ -1,0 +1,1 @@
+"""OKX, over its REST API v5."""
