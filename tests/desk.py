@@ -85,6 +85,9 @@ class Desk:
 
     # workers.brokers.broker.Broker
 
+    def release(self) -> None:
+        """Nothing is kept open between calls."""
+
     def accounts(self, page: str | None = None) -> None:
         return None
 

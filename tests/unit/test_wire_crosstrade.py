@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from app.domain.failures import BrokerError, OutcomeUnknown, Refused, Throttled
 from app.domain.positions import Fill, Order, Position, Report, Side
-from workers.brokers.crosstrade import wire
+from workers.brokers.crosstrade import answers, requests
+from workers.brokers.crosstrade.envelope import Answer, of_http
+from workers.brokers.crosstrade.fields import Unreadable
 from workers.brokers.http import HttpAnswer, HttpRequest, parsed
 
 MOMENT = datetime(2026, 3, 2, 14, 31, 4, tzinfo=UTC)
@@ -54,13 +56,13 @@ ORDER = {
 }
 
 
-def answer(status: int, body: Any, **headers: str) -> HttpAnswer:
+def answer(status: int, body: Any, **headers: str) -> Answer:
     text = body if isinstance(body, str) else json.dumps(body)
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return HttpAnswer(status, named, parsed(text), text)
+    return of_http(HttpAnswer(status, named, parsed(text), text))
 
 
-def shown(**changes: Any) -> HttpAnswer:
+def shown(**changes: Any) -> Answer:
     """A list of positions with one that is changed so."""
     return answer(200, {"positions": [MES | changes], "success": True})
 
@@ -79,26 +81,26 @@ def sent(request: HttpRequest) -> tuple[str, str, str | None]:
 @pytest.mark.parametrize(
     ("request_", "expected"),
     [
-        (wire.positions_request(), ("GET", "/v1/api/positions?includeFlat=false", None)),
-        (wire.orders_request("Sim101"), ("GET", "/v1/api/accounts/Sim101/orders?activeOnly=true", None)),
+        (requests.positions_request(), ("GET", "/v1/api/positions?includeFlat=false", None)),
+        (requests.orders_request("Sim101"), ("GET", "/v1/api/accounts/Sim101/orders?activeOnly=true", None)),
         (
-            wire.executions_request("Sim101", 900),
+            requests.executions_request("Sim101", 900),
             ("GET", "/v1/api/accounts/Sim101/executions?lookbackTime=900", None),
         ),
         (
-            wire.close_request("Sim101", "MES 12-25", None),
+            requests.close_request("Sim101", "MES 12-25", None),
             ("POST", "/v1/api/accounts/Sim101/positions/close", '{"instrument": "MES 12-25"}'),
         ),
         (
-            wire.close_request("Sim101", "MES 12-25", Decimal("4")),
+            requests.close_request("Sim101", "MES 12-25", Decimal("4")),
             ("POST", "/v1/api/accounts/Sim101/positions/close", '{"instrument": "MES 12-25", "quantity": 4}'),
         ),
         (
-            wire.close_request("Sim101", "MES 12-25", Decimal("4.00")),
+            requests.close_request("Sim101", "MES 12-25", Decimal("4.00")),
             ("POST", "/v1/api/accounts/Sim101/positions/close", '{"instrument": "MES 12-25", "quantity": 4}'),
         ),
         (
-            wire.flatten_request("Sim101", "MES 12-25", Side.SHORT),
+            requests.flatten_request("Sim101", "MES 12-25", Side.SHORT),
             (
                 "POST",
                 "/v1/api/positions/flatten",
@@ -106,20 +108,20 @@ def sent(request: HttpRequest) -> tuple[str, str, str | None]:
             ),
         ),
         (
-            wire.flatten_request("Sim101", None, None),
+            requests.flatten_request("Sim101", None, None),
             ("POST", "/v1/api/positions/flatten", '{"account": "Sim101"}'),
         ),
         (
-            wire.flatten_request(None, "MES 12-25", None),
+            requests.flatten_request(None, "MES 12-25", None),
             ("POST", "/v1/api/positions/flatten", '{"instrument": "MES 12-25"}'),
         ),
         (
-            wire.flatten_request(None, None, Side.LONG),
+            requests.flatten_request(None, None, Side.LONG),
             ("POST", "/v1/api/positions/flatten", '{"marketPosition": "long"}'),
         ),
-        (wire.flatten_everything_request(), ("POST", "/v1/api/positions/flatten", "{}")),
+        (requests.flatten_everything_request(), ("POST", "/v1/api/positions/flatten", "{}")),
         (
-            wire.cancel_orders_request("Sim101", "MES 12-25"),
+            requests.cancel_orders_request("Sim101", "MES 12-25"),
             ("POST", "/v1/api/accounts/Sim101/orders/cancel", '{"instrument": "MES 12-25"}'),
         ),
     ],
@@ -130,7 +132,7 @@ def test_a_request_is_as_documented(request_: HttpRequest, expected: tuple[str, 
 
 
 def test_an_account_is_quoted_into_its_one_segment_of_the_path() -> None:
-    request = wire.close_request("My Sim!?#%;&=:@é", "MES 12-25", None)
+    request = requests.close_request("My Sim!?#%;&=:@é", "MES 12-25", None)
 
     segments = request.url.split("/")
     assert len(segments) == 7
@@ -138,8 +140,8 @@ def test_an_account_is_quoted_into_its_one_segment_of_the_path() -> None:
 
 
 def test_a_flatten_without_a_filter_is_impossible() -> None:
-    with pytest.raises(ValueError, match="flatten_everything_request"):
-        wire.flatten_request(None, None, None)
+    with pytest.raises(ValueError, match="flatten_everything"):
+        requests.flatten_request(None, None, None)
 
 
 NO_NAMES = [
@@ -163,10 +165,10 @@ Builder = Callable[[str], HttpRequest]
 @pytest.mark.parametrize(
     "build",
     [
-        lambda name: wire.close_request(name, "MES 12-25", None),
-        wire.orders_request,
-        lambda name: wire.executions_request(name, 1),
-        lambda name: wire.cancel_orders_request(name, "MES 12-25"),
+        lambda name: requests.close_request(name, "MES 12-25", None),
+        requests.orders_request,
+        lambda name: requests.executions_request(name, 1),
+        lambda name: requests.cancel_orders_request(name, "MES 12-25"),
     ],
     ids=["close", "orders", "executions", "cancel"],
 )
@@ -179,11 +181,11 @@ def test_an_account_that_could_change_the_path_is_refused(name: str, build: Buil
 @pytest.mark.parametrize(
     "build",
     [
-        lambda name: wire.close_request("Sim101", name, None),
-        lambda name: wire.cancel_orders_request("Sim101", name),
-        lambda name: wire.flatten_request("Sim101", name, None),
-        lambda name: wire.flatten_request(name, "MES 12-25", None),
-        lambda name: wire.flatten_request(name, None, Side.LONG),
+        lambda name: requests.close_request("Sim101", name, None),
+        lambda name: requests.cancel_orders_request("Sim101", name),
+        lambda name: requests.flatten_request("Sim101", name, None),
+        lambda name: requests.flatten_request(name, "MES 12-25", None),
+        lambda name: requests.flatten_request(name, None, Side.LONG),
     ],
     ids=["close", "cancel", "flatten an instrument", "flatten an account", "flatten a side"],
 )
@@ -195,7 +197,7 @@ def test_a_name_that_is_none_is_refused_and_never_left_out(name: str, build: Bui
 @given(st.text(max_size=12))
 def test_no_account_reaches_beyond_its_segment(name: str) -> None:
     try:
-        request = wire.close_request(name, "MES 12-25", None)
+        request = requests.close_request(name, "MES 12-25", None)
     except ValueError:
         return
 
@@ -208,7 +210,7 @@ def test_no_account_reaches_beyond_its_segment(name: str) -> None:
 @pytest.mark.parametrize("quantity", ["0", "-1", "0.5", "2.5", "1E-9", "Infinity", "NaN", "-Infinity"])
 def test_a_quantity_that_is_no_number_of_contracts_is_refused(quantity: str) -> None:
     with pytest.raises(ValueError, match="contracts"):
-        wire.close_request("Sim101", "MES 12-25", Decimal(quantity))
+        requests.close_request("Sim101", "MES 12-25", Decimal(quantity))
 
 
 # What an answer to a close, a flatten or a cancel means
@@ -261,8 +263,8 @@ REPORTS = [
 @pytest.mark.parametrize(
     ("given_", "expected"), [row[1:] for row in REPORTS], ids=[row[0] for row in REPORTS]
 )
-def test_a_success_becomes_a_report(given_: HttpAnswer, expected: Report) -> None:
-    assert wire.report_of(given_) == expected
+def test_a_success_becomes_a_report(given_: Answer, expected: Report) -> None:
+    assert answers.report_of(given_) == expected
 
 
 REFUSALS = [
@@ -286,13 +288,13 @@ REFUSALS = [
 
 
 @pytest.mark.parametrize(("given_", "words"), REFUSALS, ids=[row[1] for row in REFUSALS])
-def test_a_documented_error_is_a_definite_no_in_the_venues_words(given_: HttpAnswer, words: str) -> None:
-    for parse in (wire.report_of, wire.positions_of, wire.orders_of, wire.fills_of):
+def test_a_documented_error_is_a_definite_no_in_the_venues_words(given_: Answer, words: str) -> None:
+    for parse in (answers.report_of, answers.positions_of, answers.orders_of, answers.fills_of):
         with pytest.raises(Refused) as caught:
             parse(given_)
 
         assert caught.value.detail == words
-        assert caught.value.answer == given_.for_the_record()
+        assert caught.value.answer == given_.record
 
 
 @pytest.mark.parametrize(
@@ -311,7 +313,7 @@ def test_a_documented_error_is_a_definite_no_in_the_venues_words(given_: HttpAns
 )
 def test_429_is_throttled_with_the_venues_wait(headers: dict[str, str], wait: float | None) -> None:
     with pytest.raises(Throttled) as caught:
-        wire.report_of(answer(429, {"error": "Rate limit exceeded"}, **headers))
+        answers.report_of(answer(429, {"error": "Rate limit exceeded"}, **headers))
 
     assert caught.value.retry_after == wait
     assert caught.value.detail == "CrossTrade: Rate limit exceeded"
@@ -360,13 +362,13 @@ UNKNOWN = [
 ]
 
 
-@pytest.mark.parametrize("given_", UNKNOWN, ids=lambda a: f"{a.status} {a.text[:40]}")
-def test_what_no_page_documents_settles_nothing(given_: HttpAnswer) -> None:
-    for parse in (wire.report_of, wire.positions_of, wire.orders_of, wire.fills_of):
+@pytest.mark.parametrize("given_", UNKNOWN, ids=lambda a: f"{a.status} {a.record['body']}"[:40])
+def test_what_no_page_documents_settles_nothing(given_: Answer) -> None:
+    for parse in (answers.report_of, answers.positions_of, answers.orders_of, answers.fills_of):
         with pytest.raises(OutcomeUnknown) as caught:
             parse(given_)
 
-        assert caught.value.answer == given_.for_the_record()
+        assert caught.value.answer == given_.record
 
 
 @pytest.mark.parametrize(
@@ -391,12 +393,12 @@ def test_what_no_page_documents_settles_nothing(given_: HttpAnswer) -> None:
 )
 def test_a_close_whose_positions_can_not_be_read_settles_nothing(closed: Any) -> None:
     with pytest.raises(OutcomeUnknown, match="can't be read"):
-        wire.report_of(answer(200, {"closedPositions": closed, "success": True}))
+        answers.report_of(answer(200, {"closedPositions": closed, "success": True}))
 
 
 def test_a_list_is_no_answer_to_a_close() -> None:
     with pytest.raises(OutcomeUnknown, match="a list where an object belongs"):
-        wire.report_of(answer(200, [MES]))
+        answers.report_of(answer(200, [MES]))
 
 
 # Reads
@@ -406,25 +408,25 @@ def test_a_list_is_no_answer_to_a_close() -> None:
     "body", [[MES], {"positions": [MES]}, {"positions": [MES], "success": True, "count": 1}], ids=str
 )
 def test_positions_come_as_a_list_or_in_an_object(body: Any) -> None:
-    assert wire.positions_of(answer(200, body)) == (OPEN,)
+    assert answers.positions_of(answer(200, body)) == (OPEN,)
 
 
 @pytest.mark.parametrize(
     "body", [[], {"positions": []}, {"positions": [], "count": 0, "success": True}], ids=str
 )
 def test_an_empty_list_is_flat(body: Any) -> None:
-    assert wire.positions_of(answer(200, body)) == ()
+    assert answers.positions_of(answer(200, body)) == ()
 
 
 def test_flat_positions_are_left_out() -> None:
     flat = MES | {"marketPosition": "Flat", "quantity": 0}
 
-    assert wire.positions_of(answer(200, [flat, MES, MES | {"quantity": 0}])) == (OPEN,)
+    assert answers.positions_of(answer(200, [flat, MES, MES | {"quantity": 0}])) == (OPEN,)
 
 
 @pytest.mark.parametrize("word", ["Short", "short", "SHORT"])
 def test_a_side_is_read_in_any_case(word: str) -> None:
-    (position,) = wire.positions_of(shown(marketPosition=word))
+    (position,) = answers.positions_of(shown(marketPosition=word))
 
     assert position.side is Side.SHORT
 
@@ -432,7 +434,7 @@ def test_a_side_is_read_in_any_case(word: str) -> None:
 @pytest.mark.parametrize("missing", ["averagePrice", "marketPrice", "unrealizedProfitLoss"])
 def test_a_price_that_is_not_said_is_none(missing: str) -> None:
     for body in (without(MES, missing), MES | {missing: None}):
-        (position,) = wire.positions_of(answer(200, [body]))
+        (position,) = answers.positions_of(answer(200, [body]))
 
         assert None in (position.average_price, position.market_price, position.profit_loss)
 
@@ -469,17 +471,17 @@ def test_a_price_that_is_not_said_is_none(missing: str) -> None:
     ids=str,
 )
 def test_a_position_that_can_not_be_read_fails_loudly(changes: dict[str, Any]) -> None:
-    with pytest.raises((wire.Unreadable, OutcomeUnknown)):
-        wire.positions_of(shown(**changes))
+    with pytest.raises((Unreadable, OutcomeUnknown)):
+        answers.positions_of(shown(**changes))
 
 
 @pytest.mark.parametrize("items", [None, {}, "x", [1], [None], [[]]], ids=str)
 @pytest.mark.parametrize(
     ("name", "parse"),
-    [("positions", wire.positions_of), ("orders", wire.orders_of), ("executions", wire.fills_of)],
+    [("positions", answers.positions_of), ("orders", answers.orders_of), ("executions", answers.fills_of)],
 )
 def test_a_read_without_its_list_is_never_taken_for_an_empty_one(
-    items: Any, name: str, parse: Callable[[HttpAnswer], Any]
+    items: Any, name: str, parse: Callable[[Answer], Any]
 ) -> None:
     for body in ({name: items, "success": True}, {"success": True}, {"closedPositions": []}):
         with pytest.raises(OutcomeUnknown, match=f"no list of {name}"):
@@ -500,7 +502,7 @@ def test_an_order_is_working_until_it_is_known_to_have_ended() -> None:
     ]
     items = [ORDER | {"orderState": state, "orderId": state} for state in states]
 
-    found = wire.orders_of(answer(200, {"orders": items, "success": True}))
+    found = answers.orders_of(answer(200, {"orders": items, "success": True}))
 
     assert [order.order_id for order in found] == ["Working", "PartFilled", "CancelPending", "Unknown", "New"]
 
@@ -519,11 +521,11 @@ def test_an_order_is_working_until_it_is_known_to_have_ended() -> None:
 def test_an_order_counts_as_a_close_unless_it_is_known_to_rest(kind: str, market: bool) -> None:
     expected = Order("Sim101", "ES 12-25", "adb3", market)
 
-    assert wire.orders_of(answer(200, [ORDER | {"orderType": kind}])) == (expected,)
+    assert answers.orders_of(answer(200, [ORDER | {"orderType": kind}])) == (expected,)
 
 
 def test_an_order_of_no_type_counts_as_a_close() -> None:
-    (order,) = wire.orders_of(answer(200, [without(ORDER, "orderType")]))
+    (order,) = answers.orders_of(answer(200, [without(ORDER, "orderType")]))
 
     assert order.market
 
@@ -531,8 +533,8 @@ def test_an_order_of_no_type_counts_as_a_close() -> None:
 @pytest.mark.parametrize("name", ["account", "instrument", "orderId", "orderState"])
 def test_an_order_that_can_not_be_read_fails_loudly(name: str) -> None:
     for body in (without(ORDER, name), ORDER | {name: 7}):
-        with pytest.raises(wire.Unreadable):
-            wire.orders_of(answer(200, [body]))
+        with pytest.raises(Unreadable):
+            answers.orders_of(answer(200, [body]))
 
 
 SALE = Fill("Sim101", "ES 12-25", Side.LONG, Decimal(4), Decimal("5797.0"), MOMENT, "adb3")
@@ -540,23 +542,23 @@ SALE = Fill("Sim101", "ES 12-25", Side.LONG, Decimal(4), Decimal("5797.0"), MOME
 
 @pytest.mark.parametrize("epoch", [EPOCH, EPOCH * 1000, float(EPOCH), str(EPOCH)])
 def test_a_moment_is_read_in_seconds_and_in_milliseconds(epoch: Any) -> None:
-    assert wire.fills_of(answer(200, {"executions": [EXECUTION | {"epoch": epoch}]})) == (SALE,)
+    assert answers.fills_of(answer(200, {"executions": [EXECUTION | {"epoch": epoch}]})) == (SALE,)
 
 
 def test_milliseconds_are_kept() -> None:
-    (fill,) = wire.fills_of(answer(200, [EXECUTION | {"epoch": EPOCH * 1000 + 123}]))
+    (fill,) = answers.fills_of(answer(200, [EXECUTION | {"epoch": EPOCH * 1000 + 123}]))
 
     assert fill.at == MOMENT + timedelta(milliseconds=123)
 
 
 def test_a_purchase_reduces_shorts() -> None:
-    (fill,) = wire.fills_of(answer(200, [EXECUTION | {"marketPosition": "Long"}]))
+    (fill,) = answers.fills_of(answer(200, [EXECUTION | {"marketPosition": "Long"}]))
 
     assert fill.reduces is Side.SHORT
 
 
 def test_a_fill_may_have_no_order_and_a_price_below_zero() -> None:
-    (fill,) = wire.fills_of(answer(200, [without(EXECUTION, "orderId") | {"price": -37.63}]))
+    (fill,) = answers.fills_of(answer(200, [without(EXECUTION, "orderId") | {"price": -37.63}]))
 
     assert fill.order_id == ""
     assert fill.price == Decimal("-37.63")  # oil, in April 2020
@@ -586,8 +588,8 @@ def test_a_fill_may_have_no_order_and_a_price_below_zero() -> None:
     ids=str,
 )
 def test_a_fill_that_can_not_be_read_fails_loudly(changes: dict[str, Any]) -> None:
-    with pytest.raises((wire.Unreadable, OutcomeUnknown)):
-        wire.fills_of(answer(200, [EXECUTION | changes]))
+    with pytest.raises((Unreadable, OutcomeUnknown)):
+        answers.fills_of(answer(200, [EXECUTION | changes]))
 
 
 # Junk
@@ -631,10 +633,10 @@ bodies = st.one_of(
 @given(status=st.sampled_from([200, 200, 200, 400, 429, 500]), body=bodies, wait=st.text(max_size=6))
 def test_whatever_comes_is_read_or_settles_nothing(status: int, body: Any, wait: str) -> None:
     given_ = answer(status, body, Retry_After=wait)
-    for parse in (wire.report_of, wire.positions_of, wire.orders_of, wire.fills_of):
+    for parse in (answers.report_of, answers.positions_of, answers.orders_of, answers.fills_of):
         try:
             result = parse(given_)
-        except (BrokerError, wire.Unreadable):
+        except (BrokerError, Unreadable):
             continue
 
         for item in result.positions if isinstance(result, Report) else result:
@@ -645,4 +647,4 @@ def test_whatever_comes_is_read_or_settles_nothing(status: int, body: Any, wait:
 def test_no_error_is_ever_a_report_of_something_closed(body: Any) -> None:
     for status in (301, 401, 403, 404, 408, 429, 500, 502):
         with pytest.raises(BrokerError):
-            wire.report_of(answer(status, body))
+            answers.report_of(answer(status, body))

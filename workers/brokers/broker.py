@@ -47,6 +47,8 @@ class Call(Generic[Result]):
     """Whether the venue itself refuses it when it comes later than the settle window: an order that can't be found by
     its id after that was surely not placed."""
     limits: tuple[Limit, ...] = ()
+    room: Callable[[bool], float] = lambda patient: 0.0
+    """Seconds until the limits have room for it; 0: it may be made now, and was counted. The patient leave some room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,10 @@ class Broker(Protocol):
     def name(self) -> str: ...
     @property
     def venue(self) -> Venue: ...
+
+    def release(self) -> None:
+        """Give up what it keeps open between calls."""
+        ...
 
     def accounts(self, page: str | None = None) -> Call[Page[str]] | None:
         """The accounts that the credential reaches; None where one list of positions holds them all."""

@@ -1,4 +1,4 @@
-"""A simulator of CrossTrade's REST contract (brokers.md, section 2): a book, an HTTP face, and bad days."""
+"""A simulator of CrossTrade's contract (brokers.md, section 2): a book, its HTTP and WebSocket faces, and bad days."""
 
 from tests.simulators.line import FillPlan
 

@@ -1,11 +1,17 @@
-"""Bad days in CrossTrade's words: what may go wrong, and what the venue then says."""
+"""Bad days in CrossTrade's words: what may go wrong, and what the venue then says.
 
+Over the WebSocket the same days go the same way as far as they can: bodies come in messages, which have no status and
+no headers; a page or what is not JSON is a message of that text; what cuts or ends a line takes all the calls on it along.
+"""
+
+from collections.abc import Callable
 from enum import StrEnum
 
-from tests.simulators.line import Answer, Exchange, Kind, Options, Wording, acting_if_told, shared
+from tests.simulators.line import Answer, Exchange, Kind, Options, Play, Wording, acting_if_told, shared
 
 from .calls import refused
 from .errors import UnknownAccount
+from .rpc import RpcExchange
 
 
 class Fault(StrEnum):
@@ -62,6 +68,17 @@ class Fault(StrEnum):
     SLOW_DRIP = "slow_drip"
     """The right answer, one byte every `milliseconds`; done if `acts`."""
 
+    WRONG_ID = "wrong_id"
+    """Done, and answered under an id that nobody chose. Over REST a good day, like the next four."""
+    NO_ID = "no_id"
+    """Done, and answered without an id."""
+    REPLY_TWICE = "reply_twice"
+    """Done once, and answered twice."""
+    NOT_A_NUMBER = "not_a_number"
+    """Done; a number of the answer is NaN, which is not JSON."""
+    CLOSES = "closes"
+    """The WebSocket is closed with `code` and `reason`; done if `acts`."""
+
     NO_EFFECT = "no_effect"
     """Answered as done, but its orders end Rejected after `seconds`; stops go only if `cancels_orders`."""
     SLOW_FILL = "slow_fill"
@@ -97,6 +114,39 @@ def _success_false(exchange: Exchange, options: Options) -> None:
     exchange.answer(Answer(200, {"success": False, "error": options["error"]}))
 
 
+def _wrong_id(exchange: RpcExchange, options: Options) -> None:
+    exchange.answer_under("0" * 32, exchange.act())
+
+
+def _no_id(exchange: RpcExchange, options: Options) -> None:
+    exchange.answer_under(None, exchange.act())
+
+
+def _reply_twice(exchange: RpcExchange, options: Options) -> None:
+    exchange.answer(exchange.act())
+    exchange.answer(exchange.act())
+
+
+def _not_a_number(exchange: RpcExchange, options: Options) -> None:
+    exchange.answer_with_nan(exchange.act())
+
+
+def _closes(exchange: RpcExchange, options: Options) -> None:
+    exchange.close(int(options["code"]), str(options["reason"]))
+
+
+def _over_websocket(then: Callable[[RpcExchange, Options], None]) -> Play:
+    """For a day that only the WebSocket can have."""
+
+    def play(exchange: Exchange, options: Options) -> None:
+        if isinstance(exchange, RpcExchange):
+            then(exchange, options)
+        else:
+            exchange.answer(exchange.act())
+
+    return play
+
+
 WORDS = Words()
 KINDS: dict[str, Kind] = {
     **shared(WORDS),
@@ -104,5 +154,12 @@ KINDS: dict[str, Kind] = {
     Fault.SUCCESS_FALSE: Kind(
         acting_if_told(_success_false),
         {"acts": False, "error": "Command blocked: managed by another strategy"},
+    ),
+    Fault.WRONG_ID: Kind(_over_websocket(_wrong_id)),
+    Fault.NO_ID: Kind(_over_websocket(_no_id)),
+    Fault.REPLY_TWICE: Kind(_over_websocket(_reply_twice)),
+    Fault.NOT_A_NUMBER: Kind(_over_websocket(_not_a_number)),
+    Fault.CLOSES: Kind(
+        acting_if_told(_over_websocket(_closes)), {"acts": True, "code": 1001, "reason": "Going away"}
     ),
 }

@@ -55,6 +55,17 @@ ROUTES = (
     Route("GET", f"{PREFIX}/_endpoints", "Endpoints", Operation.ENDPOINTS),
 )
 
+# The calls that the docs name for the WebSocket.
+RPCS = {
+    "ClosePosition": Operation.CLOSE,
+    "Flatten": Operation.FLATTEN,
+    "FlattenEverything": Operation.FLATTEN,
+    "GetPosition": Operation.POSITION,
+    "GetAllPositions": Operation.POSITIONS,
+    "CancelOrders": Operation.CANCEL,
+    "Cancel": Operation.CANCEL,
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Found:

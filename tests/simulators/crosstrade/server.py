@@ -1,17 +1,27 @@
-"""CrossTrade's REST API on a port of this machine: who is let in, and which call a request means."""
+"""CrossTrade's API on a port of this machine: who is let in, and which call a request means."""
 
 from email.message import Message
 from functools import partial
 from typing import Any
 
-from tests.simulators.line import Answer, Call, FillPlan, Forecast, Request, Simulator, TokenBucket
+from tests.simulators.line import (
+    Answer,
+    Call,
+    FillPlan,
+    Forecast,
+    Request,
+    Simulator,
+    TokenBucket,
+    Upgrade,
+)
 
-from . import calls, routes
+from . import calls, routes, stream
 from .book import Book
 from .control import CrossTradeFace
 from .errors import InvalidRequest
 from .faults import KINDS, WORDS
 from .routes import Found, Operation
+from .stream import Stream
 
 # XT docs, rate limiting: 3 requests a second, a burst of 20, 180 a minute.
 REFILL_PER_SECOND = 3.0
@@ -24,10 +34,11 @@ SENDS_ORDERS = frozenset({Operation.CLOSE, Operation.FLATTEN})
 
 class CrossTradeSimulator(Simulator):
     """
-    CrossTrade's REST API over a book of its own.
+    CrossTrade's REST API and its WebSocket, over a book of its own.
 
     `token` is the bearer token that is let in; None lets any in. Port 0 takes a free one.
     Only loopback addresses: the control face asks nobody who they are.
+    `rpc_error_beside_id` may be set at any time: the docs don't show where an RPC's error stands.
     """
 
     thread_name = "crosstrade-simulator"
@@ -45,13 +56,18 @@ class CrossTradeSimulator(Simulator):
     ) -> None:
         self.token = token or None
         self.book = book or Book()
+        self.stream = Stream(self)
+        self.rpc_error_beside_id = False
         self.throttle = TokenBucket(REFILL_PER_SECOND, BURST) if rate_limit else None
         forecast = Forecast(KINDS, list(Operation), SENDS_ORDERS)
         super().__init__(self.book, CrossTradeFace(self.book), forecast, host=host, port=port)
 
-    def receive(self, request: Request, headers: Message) -> Answer | Call:
-        if not self._authorized(headers.get("Authorization", "")):
+    def receive(self, request: Request, headers: Message) -> Answer | Call | Upgrade:
+        authorization = headers.get("Authorization", "")
+        if not self._authorized(authorization):
             return UNAUTHORIZED
+        if request.route == stream.PATH:
+            return Upgrade(partial(self.stream.take, authorization))
         found = routes.find(request.method, request.route)
         if found is None:
             return misrouted(request)

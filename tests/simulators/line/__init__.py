@@ -14,6 +14,7 @@ A venue supplies, in its own package:
   (401, 404, 405: no bad days) or a `Call(operation, act, bucket, about)`, whose `act(plan)` returns the Answer.
   `request.path` has the exact query and `request.content` the exact body (to check a signature);
   `request.route`, `request.query` and `request.body` are the path alone, decoded values and parsed JSON;
+  a request that asks for a WebSocket gets an `Upgrade(take)`, which is given the `Talk`;
   `bucket` is a `TokenBucket` of the venue's rates, `Buckets().of(key, rate, burst)` keeps one for each key;
 * a `__main__` with `process.parser` and `process.serve`.
 
@@ -21,12 +22,13 @@ A venue supplies, in its own package:
 """
 
 from .agenda import Agenda, Clock
-from .exchange import Exchange
-from .faults import Kind, Options, Wording, acting_if_told, after_acting, shared
+from .exchange import Exchange, LineIsDown, json_bytes
+from .faults import Kind, Options, Play, Wording, acting_if_told, after_acting, shared
 from .forecast import EVERY, BadDay, Forecast
 from .journal import Journal, Request
-from .records import Act, Answer, Call, FillPlan
+from .records import Act, Answer, Call, FillPlan, Upgrade
 from .simulator import Simulator, is_loopback
+from .talk import Talk
 from .throttle import Buckets, TokenBucket
 
 __all__ = [
@@ -43,13 +45,18 @@ __all__ = [
     "Forecast",
     "Journal",
     "Kind",
+    "LineIsDown",
     "Options",
+    "Play",
     "Request",
     "Simulator",
+    "Talk",
     "TokenBucket",
+    "Upgrade",
     "Wording",
     "acting_if_told",
     "after_acting",
     "is_loopback",
+    "json_bytes",
     "shared",
 ]

@@ -55,7 +55,14 @@ class Exchange:
         self._later(seconds, self.act)
 
     def answer(self, answer: Answer) -> None:
-        self.reply(answer.status, json_bytes(answer.body), JSON_TYPE, answer.headers)
+        self._request.status = answer.status
+        before, body = self.encoded(answer)
+        self.send(before + body)
+
+    def encoded(self, answer: Answer) -> tuple[bytes, bytes]:
+        """An answer as it goes out: what comes before the body, and the body."""
+        body = json_bytes(answer.body)
+        return head(answer.status, len(body), JSON_TYPE, answer.headers), body
 
     def reply(self, status: int, body: bytes, content_type: str, headers: Headers | None = None) -> None:
         self._request.status = status

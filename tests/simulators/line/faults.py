@@ -30,7 +30,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from .exchange import JSON_TYPE, Exchange, head, json_bytes
+from .exchange import JSON_TYPE, Exchange
 from .records import Answer, FillPlan
 
 HTML = "text/html; charset=utf-8"
@@ -194,9 +194,9 @@ def _truncated_json(wording: Wording) -> Play:
 
 
 def _half(exchange: Exchange, answer: Answer) -> None:
-    body = json_bytes(answer.body)
+    before, body = exchange.encoded(answer)
     exchange.note_status(answer.status)
-    exchange.send(head(answer.status, len(body), JSON_TYPE) + body[: len(body) // 2])
+    exchange.send(before + body[: len(body) // 2])
 
 
 def _not_json(exchange: Exchange, options: Options) -> None:
@@ -204,7 +204,7 @@ def _not_json(exchange: Exchange, options: Options) -> None:
 
 
 def _wrong_shape(exchange: Exchange, options: Options) -> None:
-    exchange.reply(200, json_bytes(options["body"]), JSON_TYPE)
+    exchange.answer(Answer(200, options["body"]))
 
 
 def _redirect(exchange: Exchange, options: Options) -> None:
@@ -223,9 +223,9 @@ def _huge_body(wording: Wording) -> Play:
 def _slow_drip(wording: Wording) -> Play:
     def slow_drip(exchange: Exchange, options: Options) -> None:
         answer = _answer_if_told(exchange, options, wording)
-        body = json_bytes(answer.body)
+        before, body = exchange.encoded(answer)
         exchange.note_status(answer.status)
-        for byte in head(answer.status, len(body), JSON_TYPE) + body:
+        for byte in before + body:
             exchange.send(bytes([byte]))
             exchange.wait(float(options["milliseconds"]) / 1000)
 

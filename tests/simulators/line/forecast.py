@@ -7,6 +7,7 @@ from typing import Any
 
 from .exchange import Exchange
 from .faults import Kind, Options
+from .journal import Request
 
 EVERY = "*"
 
@@ -70,6 +71,14 @@ class Forecast:
                 if not day.left:
                     self._days.remove(day)
             return day
+
+    def let_be(self, request: Request, exchange: Exchange) -> None:
+        """Carry a call out, as its day goes."""
+        day = self.take(request.operation or EVERY)
+        if day is None:
+            return exchange.answer(exchange.act())
+        request.fault = day.fault
+        return day.play(exchange)
 
     def clear(self) -> None:
         with self._lock:

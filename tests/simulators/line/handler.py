@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from . import control
 from .exchange import Exchange, LineIsDown
 from .journal import Request, parsed
-from .records import Answer, Call
+from .records import Answer, Call, Upgrade
+from .talk import Talk
 
 if TYPE_CHECKING:
     from .listener import Listener
@@ -47,7 +48,16 @@ class Handler(BaseHTTPRequestHandler):
         found = venue.receive(request, self.headers)
         if isinstance(found, Answer):
             return self._say(request, found)
+        if isinstance(found, Upgrade):
+            request.status = 101
+            found.take(Talk(self.connection, self.rfile, self._head(), self.server.stopping))
+            raise LineIsDown
         return self._carry_out(request, found)
+
+    def _head(self) -> bytes:
+        """The request's first lines once more, for who reads them in its own way."""
+        lines = [self.requestline, *(f"{name}: {value}" for name, value in self.headers.items())]
+        return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 
     def _read(self) -> Request:
         secret = self.server.venue.secret_headers
@@ -72,11 +82,7 @@ class Handler(BaseHTTPRequestHandler):
             told = math.ceil(wait) if venue.wording.tells_wait else None
             return self._say(request, venue.wording.throttled(told))
         exchange = Exchange(self.connection, request, call.act, venue.later, self.server.stopping, call.about)
-        day = venue.forecast.take(call.operation)
-        if day is None:
-            return exchange.answer(exchange.act())
-        request.fault = day.fault
-        return day.play(exchange)
+        return venue.forecast.let_be(request, exchange)
 
     def _say(self, request: Request, answer: Answer) -> None:
         """Answer what has no bad days."""

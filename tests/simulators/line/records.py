@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from .talk import Talk
 from .throttle import TokenBucket
 
 Headers = Mapping[str, str]
@@ -45,3 +46,10 @@ class Call:
     """Whose token the call takes; None where nothing is limited."""
     about: str = ""
     """The account or instrument, for faults that speak of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upgrade:
+    """A request that makes a WebSocket of its connection; `take` opens it and serves it until it ends."""
+
+    take: Callable[[Talk], None]

@@ -13,7 +13,7 @@ from .faults import Wording
 from .forecast import EVERY, Forecast
 from .journal import Journal, Request
 from .listener import Listener
-from .records import Answer, Call
+from .records import Answer, Call, Upgrade
 
 
 class Simulator(ABC):
@@ -43,7 +43,7 @@ class Simulator(ABC):
         self._listener: Listener | None = None
 
     @abstractmethod
-    def receive(self, request: Request, headers: Message) -> Answer | Call:
+    def receive(self, request: Request, headers: Message) -> Answer | Call | Upgrade:
         """The call that a request means, or the answer to one that means none or is not let in."""
 
     @property

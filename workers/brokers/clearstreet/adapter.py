@@ -39,6 +39,9 @@ class ClearStreet:
     def venue(self) -> Venue:
         return self._settings.venue
 
+    def release(self) -> None:
+        """Nothing is kept open between calls."""
+
     def accounts(self, page: str | None = None) -> Call[Page[str]]:
         return self._call(requests.accounts_request(page), lambda answer: answers.accounts_of(answer, page))
 

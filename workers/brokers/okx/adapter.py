@@ -47,6 +47,9 @@ class Okx:
     def venue(self) -> Venue:
         return self._settings.venue
 
+    def release(self) -> None:
+        """Nothing is kept open between calls."""
+
     def accounts(self, page: str | None = None) -> None:
         return None
 
