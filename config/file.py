@@ -56,6 +56,11 @@ class BrokerSettings:
     """Calls that may go at once, under that rate."""
 
     @property
+    def exclusive(self) -> bool:
+        """Whether the venue lets only one of us be connected at a time."""
+        return self.transport == "websocket"
+
+    @property
     def settle_window(self) -> float:
         """How long after a lost answer its effect may still come: never shorter than the call's own deadline."""
         return max(self.settle, self.deadline)

@@ -1,6 +1,6 @@
 """`make fresh`: does what the README tells a newcomer, in a clean clone with a temporary home.
 
-Start everything, paste the printed curl line, see the position closed, stop by Ctrl-C and find nothing left running,
+Start everything, paste each printed curl line, see its position closed, stop by Ctrl-C and find nothing left running,
 start again over the same data; then run the test suite.
 """
 
@@ -21,15 +21,16 @@ from tests.running import free_port
 ROOT = Path(__file__).resolve().parents[1]
 SETUP_SECONDS = 600.0
 CLOSE_SECONDS = 20.0
+TOKEN = r"Authorization: Bearer ([^']+)'"
 
 
 class Started:
-    """`make run` in a clone, as a terminal runs it."""
+    """`make run` in a clone (or what it runs), as a terminal runs it."""
 
-    def __init__(self, clone: Path, environ: dict[str, str]) -> None:
+    def __init__(self, clone: Path, environ: dict[str, str], *command: str) -> None:
         self._output = (clone.parent / "run.log").open("w+")
         self._process = subprocess.Popen(
-            ["make", "run"],
+            command or ["make", "run"],
             cwd=clone,
             env=environ,
             stdout=self._output,
@@ -46,7 +47,7 @@ class Started:
             if self._process.poll() is not None:
                 break
             time.sleep(0.2)
-        raise SystemExit(f"make run did not print {pattern!r}:\n{self.output()[-4000:]}")
+        raise SystemExit(f"it did not print {pattern!r}:\n{self.output()[-4000:]}")
 
     def output(self) -> str:
         return Path(self._output.name).read_text()
@@ -76,18 +77,36 @@ def main() -> int:
 
 
 def walk(clone: Path, environ: dict[str, str]) -> None:
-    """Start, close a position by the printed line, stop."""
+    """Start, close a position at each venue by its printed line, stop."""
     run = Started(clone, environ)
-    curl = run.printed(r"^(curl -X POST .*)$", SETUP_SECONDS)
-    token = run.printed(r"Authorization: Bearer ([^']+)'", 1)
-    answer = json.loads(subprocess.run(curl, shell=True, check=True, capture_output=True, text=True).stdout)
-    command = settled(f"http://localhost:{environ['PORT']}{answer['commands'][0]['url']}", token)
-    print(f"fresh: {command['status']}, before {command['before']}, after {command['after']}", flush=True)
-    if command["status"] != "closed":
-        raise SystemExit(f"the position was not closed: {json.dumps(command, indent=1)}")
+    token = run.printed(TOKEN, SETUP_SECONDS)
+    for line in curl_lines(run.output()):
+        command = carried_out(line, token)
+        done = f"{command['broker']} {command['instrument']}: {command['status']}"
+        print(f"fresh: {done}, before {command['before']}, after {command['after']}", flush=True)
+        if command["status"] != "closed":
+            raise SystemExit(f"the position was not closed: {json.dumps(command, indent=1)}")
     run.interrupt()
     if left := processes_of(clone):
         raise SystemExit(f"Ctrl-C left processes running: {left}")
+
+
+def curl_lines(output: str) -> list[str]:
+    """The printed lines that close a position."""
+    lines = re.findall(r"^curl -X POST .*$", output, re.MULTILINE)
+    if not lines:
+        raise SystemExit(f"no curl line was printed:\n{output}")
+    return lines
+
+
+def carried_out(curl: str, token: str) -> dict[str, Any]:
+    """The command that a pasted line makes, once it is settled."""
+    done = subprocess.run(f"{curl} --silent", shell=True, check=True, capture_output=True, text=True)
+    answer = json.loads(done.stdout)
+    if "commands" not in answer:
+        raise SystemExit(f"{curl}: {done.stdout}")
+    site = re.findall(r"http://[^/]+", curl)[0]
+    return settled(site + answer["commands"][0]["url"], token)
 
 
 def settled(url: str, token: str) -> dict[str, Any]:

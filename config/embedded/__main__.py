@@ -10,7 +10,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -19,18 +19,27 @@ from honcho.printer import Printer
 
 from app.passwords import password_hash
 from config.embedded.doorbell import running_server
+from config.embedded.venues import SIMULATED
 
 ROOT = Path(__file__).resolve().parents[2]
 VAR = ROOT / "var"
 READY_SECONDS = 60.0
 
-SECRETS = ("SECRET_KEY", "HOOK_FUTURES_SECRET", "CROSSTRADE_TOKEN", "EMBEDDED_API_TOKEN")
+SECRETS = (
+    "SECRET_KEY",
+    "EMBEDDED_API_TOKEN",
+    *(name for venue in SIMULATED for name in (venue.secret, *venue.credential)),
+)
+SECRET_BYTES = 16
+"""128 bits; more would break the printed lines in a terminal of a hundred columns."""
 
 
 def main() -> int:
     os.chdir(ROOT)
     VAR.mkdir(exist_ok=True, mode=0o700)
-    environ = {**os.environ, **_kept_secrets()}
+    environ = {**os.environ}
+    for name, secret in _kept_secrets().items():
+        environ[name] = environ.get(name) or secret
     port = environ.setdefault("PORT", "8000")
     if not port.isdecimal() or not _is_free(int(port)):
         print(f"port {port} can't be used: stop what uses it, or choose another one: PORT=8001 make run")
@@ -53,7 +62,8 @@ def _set_defaults(environ: dict[str, str]) -> str | None:
     environ.setdefault("DATABASE_URL", f"sqlite:///{VAR / 'flatwire.db'}")
     environ.setdefault("FLATWIRE_CONFIG", str(Path(__file__).with_name("flatwire.toml")))
     environ.setdefault("API_TOKENS", f"operator:{environ['EMBEDDED_API_TOKEN']}")
-    environ.setdefault("SIMULATOR_PORT", str(_free_port()))
+    for venue, free in zip(SIMULATED, _free_ports(len(SIMULATED)), strict=True):
+        environ.setdefault(venue.port, str(free))
     environ.setdefault("LOG_LEVEL", "INFO")
     environ["PYTHONUNBUFFERED"] = "1"
     if "DASHBOARD_USERS" in environ:
@@ -64,12 +74,12 @@ def _set_defaults(environ: dict[str, str]) -> str | None:
 
 
 def _kept_secrets() -> dict[str, str]:
-    """Secrets of this installation, made once, so that the curl line of yesterday still works."""
+    """Secrets of this installation, made once, so that the curl lines of yesterday still work."""
     path = VAR / "secrets.json"
     kept: dict[str, str] = {}
     with suppress(OSError, ValueError):
         kept = json.loads(path.read_text())
-    made = {name: os.environ.get(name) or kept.get(name) or secrets.token_urlsafe(24) for name in SECRETS}
+    made = {name: kept.get(name) or secrets.token_urlsafe(SECRET_BYTES) for name in SECRETS}
     path.touch(mode=0o600)
     path.write_text(json.dumps(made))
     return made
@@ -79,8 +89,12 @@ def _run(environ: Mapping[str, str], welcome: str) -> int:
     """Run the processes until one ends or Ctrl-C. honcho stops the others and leaves none behind."""
     python = f'"{sys.executable}"'
     manager = Manager(Printer(sys.stdout, time_format="%H:%M:%S"))
+    venues = (
+        (venue.kind, f"{python} -m tests.simulators.{venue.kind} --moving --port {environ[venue.port]}")
+        for venue in SIMULATED
+    )
     for name, command in (
-        ("venue", f"{python} -m tests.simulators.crosstrade --port {environ['SIMULATOR_PORT']}"),
+        *venues,
         ("web", f'{python} -m gunicorn -c python:config.gunicorn "app.web:create_app()"'),
         ("worker", f"{python} -m workers"),
     ):
@@ -112,21 +126,34 @@ def _workers(port: int) -> int:
 def _welcome(environ: Mapping[str, str], password: str | None) -> str:
     site = f"http://localhost:{environ['PORT']}"
     login = f"admin / {password}" if password else "as in DASHBOARD_USERS"
-    hook = f"{site}/hooks/futures/{environ['HOOK_FUTURES_SECRET']}"
+    lines = "\n".join(
+        f"curl -X POST {site}/hooks/{venue.hook}/{environ[venue.secret]} -d '{venue.alert}'"
+        for venue in SIMULATED
+    )
+    more = "\n".join(f"    {venue.hook:<9} {_as_data(venue.more)}" for venue in SIMULATED)
     return f"""
-  Flatwire runs, on a simulated venue.
+  Flatwire runs, on three simulated venues.
 
   Dashboard   {site}
   Login       {login}
 
-  Close a position (paste this into another terminal, then look at the dashboard):
+  Close a position at each of them (paste these into another terminal, then look at the dashboard):
 
-curl -X POST {hook} -d 'close MES 12-26'
+{lines}
 
-  More to try:  -d 'close 1 MNQ 12-26'   -d 'close 50% of MNQ 12-26'   -d 'flatten Sim102'
-  API:          curl -H 'Authorization: Bearer {environ["EMBEDDED_API_TOKEN"]}' {site}/api/v1/commands
-  Stop it:      Ctrl-C
+  More to try, each at its venue's address:
+{more}
+
+  The same by the API:
+
+curl -H 'Authorization: Bearer {environ["EMBEDDED_API_TOKEN"]}' {site}/api/v1/commands
+
+  Ctrl-C stops all of it.
 """
+
+
+def _as_data(alerts: Iterable[str]) -> str:
+    return "   ".join(f"-d '{alert}'" for alert in alerts)
 
 
 def _is_free(port: int) -> bool:
@@ -139,10 +166,13 @@ def _is_free(port: int) -> bool:
     return True
 
 
-def _free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+def _free_ports(count: int) -> list[int]:
+    """Ports of this machine that are all different: each is held until all are found."""
+    with ExitStack() as held:
+        taken = [held.enter_context(socket.socket()) for _ in range(count)]
+        for sock in taken:
+            sock.bind(("127.0.0.1", 0))
+        return [int(sock.getsockname()[1]) for sock in taken]
 
 
 if __name__ == "__main__":

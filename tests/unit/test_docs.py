@@ -1,5 +1,6 @@
 """Documentation that can fail: what exists must be named where a reader looks for it."""
 
+import dataclasses
 import re
 from pathlib import Path
 
@@ -9,9 +10,11 @@ from app.alerts.schemas import ALIASES, SECRET_FIELDS, CloseSchema
 from app.cli import _parser
 from app.domain.commands import Action
 from app.domain.statuses import Attention, Status
+from app.domain.venues import VENUES, Venue
 from app.web.documents import AlertQuery, ClosedPositionQuery, CommandQuery
 from config.environment import EnvironmentSchema
 from config.schemas import NOT_YET, BrokerSchema, HookSchema
+from tests.capabilities import ROWS, TOLD_ELSEWHERE, table, table_on_the_page
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -45,6 +48,7 @@ def commands_of_the_command_line() -> list[str]:
         ("configuration.md", [*environment_variables(), "FLATWIRE_CONFIG", "FLATWIRE_CONFIG_TOML"]),
         ("configuration.md", [*BrokerSchema().known_names(), *HookSchema().known_names()]),
         ("configuration.md", sorted(NOT_YET["hooks"] | {"rate", "burst"})),
+        ("brokers.md", list(VENUES)),
         ("operating.md", commands_of_the_command_line()),
         ("api.md", [*CommandQuery().fields, *AlertQuery().fields, *ClosedPositionQuery().fields]),
     ],
@@ -52,6 +56,16 @@ def commands_of_the_command_line() -> list[str]:
 def test_what_exists_is_documented(page: str, names: list[str]) -> None:
     assert names
     assert missing(DOCS / page, names) == []
+
+
+def test_the_table_of_venues_is_made_of_their_rows() -> None:
+    assert table_on_the_page() == table(), "run python -m tests.capabilities"
+
+
+def test_each_capability_has_a_line_in_the_table() -> None:
+    fields = {field.name for field in dataclasses.fields(Venue)}
+
+    assert fields == ROWS.keys() | TOLD_ELSEWHERE
 
 
 def test_each_make_target_has_a_line_of_help() -> None:

@@ -5,6 +5,7 @@ from decimal import Decimal
 from .book import Book
 from .holdings import PricePath, steady
 
+FILL_SECONDS = 0.5
 TICK = Decimal("0.05")
 SWING_TICKS = 8
 SECONDS_A_TICK = 3
@@ -12,7 +13,7 @@ SECONDS_A_TICK = 3
 
 def demonstration_book(moving: bool = False) -> Book:
     """Two accounts, five positions, a stop; with `moving`, prices swing around where they were set."""
-    book = Book((19816, 19817), fill_delay=0.5, price_path=_path(moving))
+    book = Book((19816, 19817), fill_delay=FILL_SECONDS, price_path=_path(moving))
     book.set_position(19816, "AAPL", "long", 100, "145.00", "151.00", "150.50", "2025-10-31")
     book.work_order(19816, "AAPL", "SELL", 100, price="140.00")
     book.set_position(19816, "TSLA", "short", 50, "180.00", "178.50", "180.00", "2025-10-30")

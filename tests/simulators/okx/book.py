@@ -46,6 +46,7 @@ class Book:
         self.clock_offset = 0.0
         self.account_level = account_level
         self.closes_keep_client_id = True
+        self._passed = 0.0
         self._lock = threading.RLock()
         self._agenda = Agenda(clock)
         self._holdings = Holdings(self.now, price_path)
@@ -62,6 +63,10 @@ class Book:
     def now(self) -> float:
         """The venue's clock."""
         return self._agenda.now() + self.clock_offset
+
+    def elapsed(self) -> float:
+        """Seconds, by a clock that also counts what was let pass."""
+        return self._agenda.now() + self._passed
 
     @property
     def mode(self) -> PositionMode:
@@ -189,6 +194,7 @@ class Book:
         When a position was opened stays as it was shown: it tells whether it is still the same.
         """
         with self.turn():
+            self._passed += seconds
             self._agenda.let_pass(seconds)
             self._desk.let_pass(seconds)
 

@@ -23,6 +23,8 @@ class Asked:
     parameters: Any
     received_at: float
     expires_at: float | None = None
+    at: float = 0.0
+    """The same by `Book.elapsed`."""
     refusals_in_data: bool | None = None
     """Whether a single refusal stands in `data`; None leaves it to what is known of each call."""
 
@@ -161,5 +163,5 @@ def _check_expiry(book: Book, asked: Asked) -> None:
         return
     if asked.expires_at <= asked.received_at:
         raise Refusal("50036")
-    if asked.expires_at <= book.now():
+    if asked.expires_at - asked.received_at <= book.elapsed() - asked.at:
         raise Refusal("50037")

@@ -101,7 +101,9 @@ class OkxSimulator(Simulator):
         if expires and not expires.isdigit():
             raise Refusal("51000", "expTime")
         expires_at = int(expires) / 1000 if expires else None
-        return Asked(_parameters(request, headers), now, expires_at, self.refusals_in_data)
+        return Asked(
+            _parameters(request, headers), now, expires_at, self.book.elapsed(), self.refusals_in_data
+        )
 
     def _bucket(self, route: Route, instrument: str) -> TokenBucket | None:
         if self._buckets is None:
