@@ -14,6 +14,7 @@ from types import FrameType
 
 import structlog
 
+from app.ledger.broker_leases import give_up_all
 from app.ledger.claims import Claims
 from app.ledger.connection import Ledger, LedgerUnavailable
 from app.ledger.heartbeats import Heartbeat
@@ -85,6 +86,7 @@ class Supervisor:
     def _give_back(self, name: str) -> None:
         try:
             taken_back = Claims(self._ledger, name).recover(owner=name)
+            give_up_all(self._ledger, name)
             Heartbeat(self._ledger, name).leave()
         except LedgerUnavailable as exc:
             log.warning("ledger_unavailable", reason=str(exc), then="the leases run out by themselves")

@@ -7,6 +7,7 @@ with the time at which it is due, and no worker sleeps on it.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
+from functools import partial
 
 import structlog
 
@@ -23,9 +24,10 @@ from workers import evidence, preparation
 from workers.backoff import FIRST_READ_BACK, retry_delay
 from workers.brokers.broker import Broker, Call
 from workers.flattening import Flattening
-from workers.observation import Observation
+from workers.observation import NO_ROOM, Observation
 from workers.reconciliation import Reconciliation, gave_up, nothing_open
 from workers.sending import Departure, Outcome, send
+from workers.tenure import Tenure
 
 log = structlog.get_logger(__name__)
 
@@ -51,8 +53,11 @@ class Execution:
         worker: str,
         brokers: Mapping[str, tuple[Broker, BrokerSettings]],
         today: Callable[[], date],
+        tenure: Tenure | None = None,
     ) -> None:
+        """`tenure` says which brokers this process may call; None: any."""
         self._ledger = ledger
+        self._tenure = tenure
         self._claims = Claims(ledger, worker)
         self._journal = Journal(ledger)
         self._brokers = brokers
@@ -61,9 +66,11 @@ class Execution:
 
     def step(self) -> bool:
         """Take the most urgent due command and carry it on. False if there was none."""
-        claim = self._claims.take(list(self._brokers), self._can_flip)
+        claim = self._claims.take([name for name in self._brokers if self._may_call(name)], self._can_flip)
         if claim is None:
+            self._claims.tell_of_blocked(self._can_flip, preparation.BLOCKED)
             return False
+        claim.may_call = partial(self._may_call, claim.command.broker)
         with structlog.contextvars.bound_contextvars(command=claim.id, broker=claim.command.broker):
             try:
                 self._carry_on(claim)
@@ -72,6 +79,9 @@ class Execution:
                 log.warning("lease_lost", fence=claim.fence)
                 self._claims.release(claim)
         return True
+
+    def _may_call(self, broker: str, seconds: float = 0.0) -> bool:
+        return self._tenure is None or self._tenure.may_call(broker, seconds)
 
     def _carry_on(self, claim: Claim) -> None:
         if self._one_by_one(claim):
@@ -103,9 +113,18 @@ class Execution:
         prepared = self._prepared(claim)
         if isinstance(prepared, Step):
             self._follow(claim, prepared)
+            return
+        try:
+            call = self._call(claim.command, prepared)
+        except ValueError as exc:
+            reason = f"no request can be made of it: {exc}"
+            self._move(claim, Step(Status.REJECTED, reason, attention=Attention.REJECTED))
+            return
+        if wait := call.room(False):
+            self._move(claim, Step(Status.QUEUED, NO_ROOM, wait))
         elif prepared.cancel is None:
-            self._close(claim, self._call(claim.command, prepared.holdings), prepared.holdings)
-        elif self._cancel_first(claim, prepared.cancel):
+            self._close(claim, call, prepared.holdings)
+        elif self._cancel_first(claim, call, prepared.cancel):
             self._attempt(claim)  # the position is read anew: an order may have filled meanwhile
 
     def _prepared(self, claim: Claim) -> Ready | Step:
@@ -154,8 +173,12 @@ class Execution:
             return True  # the read tells the venue's own name of it, or that it has several
         return isinstance(command, ClosePosition) and preparation.by_quantity(command, venue)
 
-    def _call(self, command: Command, holdings: tuple[Holding, ...] | None) -> Call[Report]:
-        broker = self._brokers[command.broker][0]
+    def _call(self, command: Command, ready: Ready) -> Call[Report]:
+        """What is to be sent now. Raises ValueError if no request can be made of it."""
+        broker, holdings = self._brokers[command.broker][0], ready.holdings
+        if ready.cancel is not None:
+            place = ready.cancel.holding.place
+            return broker.cancel_orders(place.account, place.instrument, ready.cancel.cancel or ())
         match command:
             case FlattenEverything():
                 call = broker.flatten_everything(command)
@@ -172,13 +195,10 @@ class Execution:
         assert call is not None, "what the venue has no call for is closed one by one"
         return call
 
-    def _cancel_first(self, claim: Claim, hurdle: preparation.Hurdle) -> bool:
+    def _cancel_first(self, claim: Claim, call: Call[Report], hurdle: preparation.Hurdle) -> bool:
         """Cancel the orders that are in the way. False if the command does not go on now."""
-        holding = hurdle.holding
-        call = self._broker(claim).cancel_orders(holding.account, holding.instrument, hurdle.cancel or ())
-        (outcome,) = send(
-            self._journal, claim, self._settings(claim), "cancel", [Departure(call, holding.place)], None
-        )
+        departure = Departure(call, hurdle.holding.place)
+        (outcome,) = send(self._journal, claim, self._settings(claim), "cancel", [departure], None)
         match outcome.failure:
             case None:
                 self._journal.move(claim, Step(Status.QUEUED, due_in=0), outcome.answer, keep=True)
@@ -239,16 +259,16 @@ class Execution:
 
     def _follow(self, claim: Claim, step: Step, *answers: Answer) -> None:
         """Do what was decided: write it, having cancelled orders of ours that have nothing left to close."""
-        if not step.cancel:
-            self._move(claim, step, *answers)
-            return
-        due = Step(Status.QUEUED, step.reason, 0, step.attention, step.holdings, fixed=True)
-        self._journal.move(claim, due, *answers, keep=True)
         broker, settings = self._broker(claim), self._settings(claim)
         calls = [broker.cancel_orders(order.account, order.instrument, (order,)) for order in step.cancel]
-        departures = [Departure(call) for call in calls]
-        outcomes = send(self._journal, claim, settings, "cancel", departures, claim.holdings, late=True)
-        self._move(claim, replace(step, status=Status.WORKING, cancel=()), *(it.answer for it in outcomes))
+        # Those that have no room are left to the next look.
+        departures = [Departure(call) for call in calls if not call.room(False)]
+        if departures:
+            due = Step(Status.QUEUED, step.reason, 0, step.attention, step.holdings, fixed=True)
+            self._journal.move(claim, due, *answers, keep=True)
+            outcomes = send(self._journal, claim, settings, "cancel", departures, claim.holdings, late=True)
+            answers = tuple(it.answer for it in outcomes)
+        self._move(claim, replace(step, cancel=()), *answers)
 
     def _move(self, claim: Claim, step: Step, *answers: Answer) -> None:
         if claim.unprotected and (step.status in UNPROTECTED or step.attention is Attention.STILL_OPEN):

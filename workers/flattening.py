@@ -10,16 +10,16 @@ from datetime import date
 
 from app.domain.commands import ClosePosition, Command, FlattenEverything, FlattenMatching
 from app.domain.failures import BrokerError, NotSent, OutcomeUnknown, Refused, Throttled
-from app.domain.positions import Holding, Position
+from app.domain.positions import Holding, Position, Report
 from app.domain.statuses import Attention, Status
 from app.ledger.claims import Claim, PastAttempt
 from app.ledger.journal import Journal, Step
 from config.file import BrokerSettings
 from workers import evidence, preparation
 from workers.backoff import FIRST_READ_BACK, read_back_delay, retry_delay
-from workers.brokers.broker import Broker
+from workers.brokers.broker import Broker, Call
 from workers.findings import that_may_have_acted
-from workers.observation import Observation
+from workers.observation import NO_ROOM, Observation
 from workers.reconciliation import Reconciliation, nothing_open
 from workers.sending import AT_ONCE, Departure, Outcome, send
 
@@ -162,7 +162,7 @@ class Flattening:
         )
 
     def _send(self, legs: Sequence[Leg], due: Sequence[Leg]) -> None:
-        """Send what is due, so many at once; the lease is renewed with each lot."""
+        """Send what is due and has room in the venue's limits, so many at once; the lease is renewed with each lot."""
         if self._claim.status is not Status.QUEUED:
             self._journal.move(self._claim, Step(Status.QUEUED, due_in=0), keep=True)
         holdings = tuple(leg.holding for leg in legs)
@@ -171,25 +171,38 @@ class Flattening:
             ("close", [leg for leg in due if not leg.cancel]),
         ):
             for lot in _lots(chosen):
-                calls = [self._departure(kind, leg) for leg in lot]
+                leaving = [(leg, it) for leg in lot if (it := self._departure(kind, leg))]
+                if not leaving:
+                    continue
+                calls = [departure for _, departure in leaving]
                 outcomes = send(self._journal, self._claim, self._settings, kind, calls, holdings)
-                for leg, outcome in zip(lot, outcomes, strict=True):
+                for (leg, _), outcome in zip(leaving, outcomes, strict=True):
                     self._note(kind, leg, outcome)
                 fixed = self._claim.fixed or any(leg.acted for leg in lot)
                 sent = Step(Status.QUEUED, due_in=0, holdings=holdings, fixed=fixed)
                 self._journal.move(self._claim, sent, *(it.answer for it in outcomes), keep=True)
 
-    def _departure(self, kind: str, leg: Leg) -> Departure:
-        holding = leg.holding
-        if kind == "cancel":
-            assert leg.cancel is not None
-            orders = leg.cancel.cancel or ()
-            call = self._broker.cancel_orders(holding.account, holding.instrument, orders)
-        else:
-            command = self._close_of(holding)
-            quantity = holding.before if preparation.by_quantity(command, self._broker.venue) else None
-            call = self._broker.close(command, holding, quantity)
-        return Departure(call, holding.place)
+    def _departure(self, kind: str, leg: Leg) -> Departure | None:
+        """The call of a leg; None, and the leg says why, if it can't go now."""
+        try:
+            call = self._cancel(leg) if kind == "cancel" else self._close(leg.holding)
+        except ValueError as exc:
+            leg.step = Step(Status.REJECTED, f"no request can be made of it: {exc}", None, Attention.REJECTED)
+            return None
+        if wait := call.room(False):
+            leg.step = Step(Status.QUEUED, NO_ROOM, wait)
+            return None
+        return Departure(call, leg.holding.place)
+
+    def _cancel(self, leg: Leg) -> Call[Report]:
+        assert leg.cancel is not None
+        orders = leg.cancel.cancel or ()
+        return self._broker.cancel_orders(leg.holding.account, leg.holding.instrument, orders)
+
+    def _close(self, holding: Holding) -> Call[Report]:
+        command = self._close_of(holding)
+        quantity = holding.before if preparation.by_quantity(command, self._broker.venue) else None
+        return self._broker.close(command, holding, quantity)
 
     def _note(self, kind: str, leg: Leg, outcome: Outcome) -> None:
         """What becomes of a leg by the answer to its call."""

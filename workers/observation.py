@@ -6,15 +6,17 @@ from functools import partial
 from typing import TypeVar
 
 from app.domain.commands import FlattenEverything
-from app.domain.failures import REPORTED, BrokerError, NotSent, OutcomeUnknown
+from app.domain.failures import REPORTED, BrokerError, NotSent, OutcomeUnknown, Refused
 from app.domain.instruments import account_key
 from app.domain.positions import Fill, Holding, Order, Position
+from app.domain.statuses import Status
 from app.ledger.claims import Claim, PastAttempt, Read
 from app.ledger.sightings import sightings_in
 from workers.brokers.broker import Broker, Call, Guard, Page, Terms
 
 T = TypeVar("T")
 
+NO_ROOM = "waits for the venue's limit on calls"
 MOST_PAGES = 50
 """No account has more; a venue that says so for ever is not believed."""
 
@@ -85,7 +87,10 @@ class Observation:
     def _pages(self, listing: Callable[[str | None], Call[Page[T]] | None]) -> Iterator[T]:
         page: str | None = None
         for _ in range(MOST_PAGES):
-            call = listing(page)
+            try:
+                call = listing(page)
+            except ValueError as exc:
+                raise Refused(f"no request can be made of it: {exc}") from exc
             assert call is not None
             read = self._read(call)
             yield from read.items
@@ -95,6 +100,9 @@ class Observation:
         raise OutcomeUnknown(f"the list has more than {MOST_PAGES} pages")
 
     def _read(self, call: Call[T]) -> T:
+        # What is read for a close that is to go out comes before what is read to see how one went.
+        if wait := call.room(self._claim.status is not Status.QUEUED):
+            raise NotSent(NO_ROOM, retry_after=wait)
         started = time.monotonic()
 
         def keep(outcome: str, answer: object, detail: str | None) -> None:

@@ -26,6 +26,8 @@ from workers.observation import Observation
 
 CANCELLED_AT_ONCE = 20
 """Orders that one call cancels where each is named: the least that a venue of ours documents."""
+MOST_CANCELS = 10
+"""Such calls before a close. Who has more orders than that at work on one position is adding them as we cancel."""
 
 BLOCKED = 10.0
 """Seconds that something may stand in a close's way before a person is told."""
@@ -112,7 +114,8 @@ def hurdle(
 ) -> Hurdle | None:
     """What is in the way of closing a holding. Raises BrokerError where its orders can't be read."""
     cancels = isinstance(command, FlattenEverything) or command.cancel_orders
-    cancelled = any(it.place == holding.place for it in claim.cancels)
+    calls = sum(it.place == holding.place for it in claim.cancels)
+    cancelled = calls >= (MOST_CANCELS if venue.cancels_by_order else 1)
     first = isinstance(command, ClosePosition) and not command.whole and cancels and not cancelled
     if not venue.closing_can_flip and not (first and venue.cancels_by_order):
         return Hurdle(holding, ()) if first else None

@@ -17,10 +17,13 @@ from config.file import BrokerSettings, Role
 from config.logging import configure_logging
 from workers import jobs
 from workers.brokers.broker import Broker
+from workers.brokers.metered import Metered
 from workers.brokers.registry import broker_of
 from workers.execution import Execution
 from workers.listening import listen
+from workers.rates import Rates
 from workers.sweep import Sweep
+from workers.tenure import Tenure
 
 log = structlog.get_logger(__name__)
 
@@ -34,9 +37,12 @@ def run(name: str, settings: Settings) -> None:
     _stop_on_signals(stopping)
     ledger = Ledger(settings.database_url)
     check_schema(ledger)
-    execution = Execution(ledger, name, brokers_of(settings), today=lambda: datetime.now(UTC).date())
+    brokers = brokers_of(settings)
+    tenure = Tenure(ledger, name, brokers)
+    execution = Execution(ledger, name, brokers, lambda: datetime.now(UTC).date(), tenure)
     jobs.bind(execution.step)
-    sweep = Sweep(ledger, name, execution, stopping, orphaned=_stop_this_process)
+    sweep = Sweep(ledger, name, execution, stopping, orphaned=_stop_this_process, tenure=tenure)
+    tenure.start()
     thread = threading.Thread(target=sweep.run, name="sweep", daemon=True)
     thread.start()
     log.info("worker_started", worker=name, brokers=list(settings.configuration.brokers))
@@ -46,12 +52,18 @@ def run(name: str, settings: Settings) -> None:
         listen(settings.redis_url, settings.redis_tls_verify, name, stopping)
     stopping.set()
     thread.join(LAST_STEP)
+    tenure.stop()
     Heartbeat(ledger, name).leave()
     log.info("worker_stopped", worker=name)
 
 
 def brokers_of(settings: Settings) -> dict[str, tuple[Broker, BrokerSettings]]:
-    return {name: (broker_of(broker), broker) for name, broker in settings.configuration.brokers.items()}
+    """The brokers of this process, their calls metered."""
+    rates = Rates(settings.redis_url, tls_verify=settings.redis_tls_verify, workers=settings.workers)
+    return {
+        name: (Metered(broker_of(broker), broker, rates), broker)
+        for name, broker in settings.configuration.brokers.items()
+    }
 
 
 def _stop_on_signals(stopping: threading.Event) -> None:

@@ -119,8 +119,10 @@ class Reconciliation:
 
     def _found_or_never_placed(self, found: Findings) -> Step | None:
         orders = found.orders()
-        if orders is None or not orders.never_placed(self.settings.settle_window, self.claim):
+        if orders is None:
             return None
+        if not orders.never_placed(self.settings.settle_window, self.claim):
+            return self._may_still_come(found) if self.broker.venue.closing_can_flip else None
         if orders.orders:
             return self._by_orders(found, orders)
         if found.another:
@@ -128,6 +130,11 @@ class Reconciliation:
         if found.all_reached:
             return self._reached_in_doubt(found)
         return self._again(found.holdings, "the venue knows no such order, and takes it no more")
+
+    def _may_still_come(self, found: Findings) -> Step:
+        """Wherever the position is now, it was not our order that brought it there."""
+        reason = "the answer was lost and the venue knows no such order; if it comes late, it could open the other side"
+        return self._doubtful(reason, Attention.IN_DOUBT, found.holdings, self._next_look())
 
     def _by_orders(self, found: Findings, orders: OrdersFound) -> Step:
         """Our orders were found: they tell more than the position, which others may trade too."""
@@ -278,6 +285,7 @@ class Reconciliation:
     def _next_look(self) -> float | None:
         """Seconds until a doubt is looked into again; None when only a person can still tell."""
         still_reading = self.age < self.settings.settle_window + self.settings.verify_for
+        still_reading = still_reading or self._may_ask_for_orders()  # an order may turn up at any time
         return read_back_delay(self.age) if still_reading else None
 
     def _read_again(self, status: Status, exc: BrokerError) -> Step:

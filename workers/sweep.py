@@ -13,10 +13,12 @@ from app.ledger.claims import Claims
 from app.ledger.connection import Ledger, LedgerUnavailable
 from app.ledger.heartbeats import Heartbeat
 from workers.execution import Execution
+from workers.tenure import Tenure
 
 log = structlog.get_logger(__name__)
 
 EVERY = 1.0
+ALONE = 0.2
 SHORTEST = 0.05
 HEARTBEAT = 5.0
 
@@ -31,6 +33,7 @@ class Sweep:
         execution: Execution,
         stopping: threading.Event,
         orphaned: Callable[[], None],
+        tenure: Tenure | None = None,
     ) -> None:
         self._ledger = ledger
         self._claims = Claims(ledger, worker)
@@ -38,6 +41,7 @@ class Sweep:
         self._execution = execution
         self._stopping = stopping
         self._orphaned = orphaned
+        self._tenure = tenure
         self._parent = os.getppid()
         self._last_beat = 0.0
 
@@ -63,7 +67,9 @@ class Sweep:
             # A bug in one command's step must not stop the others': its lease runs out, and the evidence decides.
             log.exception("sweep_failed")
             return EVERY
-        return EVERY if wait is None else min(EVERY, max(SHORTEST, wait))
+        # A ring for a broker that only this process may call is mostly heard by another.
+        every = ALONE if self._tenure and self._tenure.holds_any else EVERY
+        return every if wait is None else min(every, max(SHORTEST, wait))
 
     def _beat(self) -> None:
         if time.monotonic() - self._last_beat >= HEARTBEAT:

@@ -51,6 +51,7 @@ NEXT: dict[Status, frozenset[Status]] = {
             Status.CLOSED,  # tried before, and the fresh read shows that the earlier try did it
             Status.NOTHING_OPEN,  # the read before the close shows nothing to close
             Status.REJECTED,  # the read shows that it can't be done as asked (two expiries fit, say)
+            Status.WORKING,  # tried before, and its order is found at work; or the last of a flatten's calls were sent
             Status.IN_DOUBT,  # tried before, and the fresh read shows somebody else trading
             Status.GAVE_UP,
             Status.EXPIRED,  # only before its first attempt

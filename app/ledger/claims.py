@@ -1,7 +1,7 @@
 """Who may carry out a command: claims under a lease with a fence, and taking back what a dead worker held."""
 
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -16,7 +16,7 @@ from app.ledger import tables
 from app.ledger.connection import Ledger
 from app.ledger.encoding import command_of, holdings_of, place_of, report_of
 from app.ledger.events import record
-from app.ledger.lanes import may_go
+from app.ledger.lanes import blocked_by_a_close, may_go
 from app.ledger.sightings import Sighting
 from app.ledger.types import from_now, now
 
@@ -66,10 +66,12 @@ class Claim:
     """Made under this claim and not written yet."""
     seen: set[Sighting] = field(default_factory=set)
     """What was seen open under this claim."""
+    may_call: Callable[[float], bool] = lambda seconds: True
+    """Whether this process may call the broker for so many seconds more."""
 
     def holds(self, seconds: float) -> bool:
-        """Whether the lease lasts that much longer."""
-        return time.monotonic() + seconds < self.held_until
+        """Whether the lease lasts that much longer, and the broker's, where only one may call it."""
+        return time.monotonic() + seconds < self.held_until and self.may_call(seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +151,36 @@ class Claims:
                 .where(mine, _commands.c.status != Status.SENDING)
                 .values(lease_owner=None, lease_until=None, due_at=from_now(due_in))
             )
+
+    def tell_of_blocked(self, can_flip: Collection[str], seconds: float) -> None:
+        """Ask for attention to what waits longer than that for an earlier close that may still act; `can_flip` as above."""
+        if not can_flip:
+            return
+        waits = and_(
+            _commands.c.settled_at.is_(None),
+            _commands.c.status == Status.QUEUED,
+            _commands.c.attention.is_(None),
+            _commands.c.accepted_at <= from_now(-seconds),
+            or_(_commands.c.lease_until.is_(None), _commands.c.lease_until <= now()),
+            blocked_by_a_close(can_flip),
+        )
+        reason = "waits for an earlier close of the position, which may still act"
+        with self._ledger.writing() as connection:
+            one_at_a_time(connection)
+            blocked = connection.execute(
+                update(_commands)
+                .where(waits)
+                .values(attention=Attention.STILL_OPEN, reason=reason)
+                .returning(_commands.c.id)
+            )
+            for row in blocked.all():
+                detail = {
+                    "from": Status.QUEUED,
+                    "to": Status.QUEUED,
+                    "reason": reason,
+                    "attention": Attention.STILL_OPEN,
+                }
+                record(connection, row.id, "status", self._owner, detail)
 
     def recover(self, owner: str | None = None) -> list[str]:
         """Take back what a dead worker held: of `owner`, or whatever lease ran out. The ids that can go on.

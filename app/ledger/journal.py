@@ -165,6 +165,8 @@ class Journal:
         self, connection: Connection, claim: Claim, step: Step, answers: Sequence[Answer], keep: bool
     ) -> None:
         check_transition(claim.status, step.status)
+        if (claim.status, step.status) == (Status.QUEUED, Status.WORKING) and not claim.closes:
+            raise IllegalTransition(claim.status, step.status)  # nothing was ever sent
         values: dict[str, Any] = {
             "status": step.status,
             "reason": step.reason,

@@ -20,7 +20,8 @@ SECRETS = {
     "api_secret": "the-secret-0123456789",
     "passphrase": "the-passphrase-0123456789",
 }
-TIMES = {"connect_timeout": 0.5, "read_timeout": 0.5, "deadline": 0.8}
+# Long enough for an order that expires within it to arrive on a busy machine.
+TIMES = {"connect_timeout": 0.5, "read_timeout": 0.5, "deadline": 3.0}
 
 Venue = TypeVar("Venue", CrossTradeSimulator, ClearStreetSimulator, OkxSimulator)
 
@@ -66,6 +67,15 @@ class Market(Generic[Venue]):
         raise NotImplementedError
 
     def resting(self, account: str, instrument: str) -> int:
+        raise NotImplementedError
+
+    def stopped_out(self, account: str, instrument: str, quantity: int) -> float:
+        """A stop of the trader's own is hit, and sells so many of a long position. How many it did sell."""
+        before = self.held(account, instrument)
+        self._fill_stop(account, instrument, quantity)
+        return before - self.held(account, instrument)
+
+    def _fill_stop(self, account: str, instrument: str, quantity: int) -> None:
         raise NotImplementedError
 
     def client_id(self, request: Request) -> str | None:
@@ -116,6 +126,10 @@ class CrossTradeMarket(Market[CrossTradeSimulator]):
         orders = self.venue.book.orders(account, active_only=True)
         return sum(order.instrument == instrument for order in orders)
 
+    def _fill_stop(self, account: str, instrument: str, quantity: int) -> None:
+        book = self.venue.book
+        book.fill_order(book.work_order(account, instrument, quantity, 4000.0).order_id)
+
     def client_id(self, request: Request) -> str | None:
         return None
 
@@ -141,6 +155,11 @@ class ClearStreetMarket(Market[ClearStreetSimulator]):
     def resting(self, account: str, instrument: str) -> int:
         orders = self.venue.book.orders(int(account), open_only=True)
         return sum(order.instrument.symbol == instrument for order in orders)
+
+    def _fill_stop(self, account: str, instrument: str, quantity: int) -> None:
+        if self.held(account, instrument) >= quantity:
+            book = self.venue.book
+            book.fill_order(book.work_order(int(account), instrument, "SELL", quantity, price="40").order_id)
 
     def client_id(self, request: Request) -> str | None:
         return request.body[0]["id"] if request.operation == "submit" else None
@@ -173,6 +192,11 @@ class OkxMarket(Market[OkxSimulator]):
     def resting(self, account: str, instrument: str) -> int:
         orders = self.venue.book.orders(active_only=True)
         return sum(order.key.inst_id == instrument for order in orders)
+
+    def _fill_stop(self, account: str, instrument: str, quantity: int) -> None:
+        if self.held(account, instrument) >= quantity:
+            book = self.venue.book
+            book.fill_order(book.work_order(instrument, "long", quantity, "90000").order_id)
 
     def client_id(self, request: Request) -> str | None:
         return str(request.body["clOrdId"])

@@ -1,6 +1,7 @@
 """What workers write: attempts before they leave, answers with what follows from them, once each, and nothing by halves."""
 
 import copy
+from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import product
 from typing import Any
@@ -12,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from app.domain.positions import ClosedPosition, Holding, Position, Report, Side, Source
 from app.domain.statuses import NEXT, Attention, IllegalTransition, Status
 from app.ledger import tables
-from app.ledger.claims import Claim, Claims, LeaseLost, Read
+from app.ledger.claims import Claim, Claims, LeaseLost, PastAttempt, Read
 from app.ledger.connection import Ledger
 from app.ledger.journal import Answer, Journal, Outgoing, Step
 from app.ledger.types import from_now
@@ -86,6 +87,7 @@ def test_only_what_is_queued_begins(ledger: Ledger, status: Status) -> None:
 
 def test_the_ledger_goes_only_where_the_table_lets_it(ledger: Ledger) -> None:
     mine = held(ledger)
+    mine.closes = (PastAttempt(1, datetime.now(UTC), 0.0, "not_sent", None),)
     for before, after in product(Status, Status):
         set_on(ledger, mine.id, status=before, lease_owner="one", lease_until=from_now(30))
         mine.status = before

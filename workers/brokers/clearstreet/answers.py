@@ -215,11 +215,24 @@ def _position_of(item: Mapping[str, Any], account: str) -> Position | None:
         average_price=optional_number_of(item, "avg_price"),
         market_price=optional_number_of(item, "instrument_price"),
         profit_loss=optional_number_of(item, "unrealized_pnl"),
-        unit_value=Decimal(1) if text_of(item, "instrument_type") in _COUNTED_IN_SHARES else None,
+        unit_value=_unit_value(item, signed),
         handle={"instrument_id": instrument_id},
         aliases=(instrument_id,),
         raw=item,
     )
+
+
+def _unit_value(item: Mapping[str, Any], signed: Decimal) -> Decimal | None:
+    """The shares in one unit: in an option's contract as many as the venue reckons with, where its numbers tell."""
+    if text_of(item, "instrument_type") in _COUNTED_IN_SHARES:
+        return Decimal(1)
+    basis, price = optional_number_of(item, "cost_basis"), optional_number_of(item, "avg_price")
+    if not basis or not price:
+        return None
+    shares = basis / (signed * price)
+    whole = shares.to_integral_value()
+    # Prices are rounded; and a basis without the contract's size in it looks like one share.
+    return whole if whole > 1 and abs(shares - whole) < whole / 100 else None
 
 
 def _fill_of(item: Mapping[str, Any], account: str, since: datetime) -> Fill | None:

@@ -1,0 +1,286 @@
+"""What the workers decide at a venue whose closing orders can open the other side, over real sockets.
+
+Every way to a flip that we know of is here: none may turn a position round, and what can't be prevented is told.
+"""
+
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from app.domain.commands import ClosePosition, Command, FlattenMatching, Quantity
+from app.domain.positions import Side
+from app.ledger.connection import Ledger
+from tests.contract.markets import SECRETS, ClearStreetMarket
+from tests.shop import Shop, came_to, numbers
+from tests.simulators.clearstreet import Book, ClearStreetSimulator, OrderStatus
+
+ACCOUNT, AAPL = "19816", "AAPL"
+PUT = "AAPL260320P00180000"
+
+
+class Trader(Shop):
+    """One worker at the simulated venue, long 10 AAPL."""
+
+    def __init__(self, ledger: Ledger, market: ClearStreetMarket) -> None:
+        super().__init__(ledger, market, market.settings)
+        self.market = market
+        self.book: Book = market.venue.book
+        self.book.set_position(19816, AAPL, "long", 10, "50.00", "51.00")
+        self.lowest = Decimal(10)
+
+    def let_pass(self, seconds: float) -> None:
+        super().let_pass(seconds)
+        self.lowest = min(self.lowest, self.held())
+
+    def held(self) -> Decimal:
+        return self.book.position(19816, AAPL)
+
+    def by_hand(self, quantity: int) -> None:
+        """The trader sells so many himself, at once."""
+        self.book.fill_order(self.book.work_order(19816, AAPL, "SELL", quantity, price="50.00").order_id)
+
+
+@pytest.fixture
+def trader(ledger: Ledger) -> Iterator[Trader]:
+    with ClearStreetSimulator(SECRETS["api_key"]) as venue:
+        yield Trader(ledger, ClearStreetMarket(venue))
+
+
+def whole(instrument: str = AAPL, **changes: Any) -> ClosePosition:
+    return ClosePosition("desk", ACCOUNT, instrument, **changes)
+
+
+def part(quantity: int = 4, **changes: Any) -> ClosePosition:
+    return whole(size=Quantity(Decimal(quantity)), **{"cancel_orders": False} | changes)
+
+
+def ended(trader: Trader, *ids: str) -> list[tuple[str, str | None]]:
+    return [came_to(trader.history(it)) for it in ids]
+
+
+# Ways to a flip
+
+
+@pytest.mark.parametrize(
+    ("commands", "left"),
+    [
+        ((part(4), part(4)), 2),
+        ((part(6), part(6)), 0),
+        ((part(7), part(7), part(7)), 0),
+        ((whole(), part(4)), 0),
+        ((part(4), whole()), 0),
+        ((whole(), whole()), 0),
+        ((whole(cancel_orders=False), whole(cancel_orders=False)), 0),
+        ((part(4), FlattenMatching("desk", account=ACCOUNT)), 0),
+        ((whole(), FlattenMatching("desk", account=ACCOUNT, cancel_orders=False)), 0),
+        ((FlattenMatching("desk", account=ACCOUNT), whole()), 0),
+        ((FlattenMatching("desk", instrument=AAPL), part(4), whole()), 0),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("apart", [0.0, 3.0], ids=["together", "later"])
+def test_a_second_close_while_the_first_is_pending_turns_nothing_round(
+    trader: Trader, commands: tuple[Command, ...], left: int, apart: float
+) -> None:
+    trader.book.fill_delay, trader.book.fill_in_parts = 8, 4
+    ids = []
+    for command in commands:
+        ids += trader.take(command)
+        trader.wait(apart)
+    trader.wait(60)
+
+    assert trader.held() == left
+    assert trader.lowest >= 0
+    assert {status for status, _ in ended(trader, *ids)} <= {"closed", "nothing_open", "gave_up", "rejected"}
+    told = sum(row.quantity for it in ids for row in trader.history(it).closed_positions)
+    assert told == 10 - left
+
+
+def test_an_order_that_is_held_overnight_is_told_and_closes_in_the_morning(trader: Trader) -> None:
+    trader.book.market_open = False
+    (command_id,) = trader.take(part(4))
+    trader.wait(3600)
+    history = trader.history(command_id)
+    assert came_to(history) == ("working", "still_open")
+    assert "held" in (history.command.reason or "")
+    trader.wait(14 * 3600)
+    trader.book.open_market()
+    trader.wait(700)
+
+    assert came_to(trader.history(command_id)) == ("closed", None)
+    assert trader.held() == 6
+
+
+@pytest.mark.parametrize("held_as", [OrderStatus.PENDING_NEW, OrderStatus.QUEUED])
+def test_a_second_part_waits_for_the_one_that_is_held_and_says_so(
+    trader: Trader, held_as: OrderStatus
+) -> None:
+    trader.book.market_open, trader.book.held_status = False, held_as
+    first, second = trader.take(part(6)) + trader.take(part(6), max_age=86_400)
+    trader.wait(30)
+
+    assert ended(trader, second) == [("queued", "still_open")]
+    assert "earlier close" in (trader.history(second).command.reason or "")
+    assert len(trader.market.sent) == 1
+    trader.book.open_market()
+    trader.wait(700)
+
+    assert ended(trader, first, second) == [("closed", None), ("closed", None)]
+    assert (trader.held(), trader.lowest >= 0) == (0, True)
+
+
+def test_a_whole_close_takes_the_place_of_the_part_that_is_held(trader: Trader) -> None:
+    trader.book.market_open = False
+    trader.take(part(6))
+    trader.wait(5)
+    (second,) = trader.take(whole())
+    trader.wait(5)
+    assert [order.quantity for order in trader.book.orders(19816, open_only=True)] == [10]
+    trader.book.open_market()
+    trader.wait(700)
+
+    assert ended(trader, second) == [("closed", None)]
+    assert (trader.held(), trader.lowest) == (0, 0)
+
+
+@pytest.mark.parametrize("by_hand", [10, 8])
+def test_a_held_order_is_cancelled_when_less_is_open_than_it_would_close(
+    trader: Trader, by_hand: int
+) -> None:
+    trader.book.market_open = False
+    (command_id,) = trader.take(part(6))
+    trader.wait(30)
+    trader.by_hand(by_hand)
+    trader.wait(1200)
+    trader.book.open_market()
+    trader.wait(700)
+
+    assert trader.held() == 10 - by_hand
+    assert trader.lowest >= 0
+    assert ended(trader, command_id)[0][0] in ("closed", "rejected", "gave_up")
+
+
+def test_a_part_that_comes_late_after_the_position_is_flat_is_told(trader: Trader) -> None:
+    """What nobody can prevent: the request was on its way. It is seen, and nothing follows it."""
+    trader.market.bad_day("late_action", part=True, seconds=30)
+    (command_id,) = trader.take(part(4))
+    trader.wait(5)
+    (second,) = trader.take(part(4, side=Side.LONG), max_age=86_400)
+    trader.by_hand(10)
+    trader.wait(20)
+    assert ended(trader, command_id) == [("in_doubt", "in_doubt")]
+    trader.wait(900)
+
+    assert trader.held() == -4
+    assert ended(trader, command_id) == [("closed", "position_changed")]
+    assert ended(trader, second)[0] in [("nothing_open", None), ("nothing_open", "nothing_open_suspect")]
+    assert len(trader.market.sent) == 1
+
+
+def test_while_a_part_is_in_doubt_nothing_else_closes_its_position(trader: Trader) -> None:
+    trader.market.bad_day("cut_before_acting", part=True)
+    (first,) = trader.take(part(4))
+    trader.wait(1)
+    second, third = trader.take(part(4), max_age=86_400) + trader.take(whole(), max_age=86_400)
+    trader.wait(3600)
+
+    assert ended(trader, first) == [("in_doubt", "in_doubt")]
+    assert ended(trader, second, third) == [("queued", "still_open")] * 2
+    assert (trader.held(), len(trader.market.sent)) == (10, 1)
+
+
+def test_an_order_of_the_traders_own_that_closes_already_is_not_doubled(trader: Trader) -> None:
+    trader.book.market_open = False
+    trader.book.work_order(19816, AAPL, "SELL", 10, order_type="MARKET", time_in_force="DAY")
+    (command_id,) = trader.take(part(4))
+    trader.wait(30)
+
+    assert ended(trader, command_id) == [("queued", "still_open")]
+    assert trader.market.sent == []
+
+
+def test_a_position_that_was_turned_round_by_others_is_left_alone(trader: Trader) -> None:
+    trader.by_hand(15)
+
+    history = trader.carried_out(part(4, side=Side.LONG))
+
+    assert history.command.status == "nothing_open"
+    assert trader.held() == -5
+
+
+# How orders end
+
+
+@pytest.mark.parametrize("filled", [0, 3])
+@pytest.mark.parametrize("status", ["REJECTED", "CANCELED", "EXPIRED", "DONE_FOR_DAY", "REPLACED"])
+@pytest.mark.parametrize("command", [whole(), part(4)], ids=["whole", "part"])
+def test_an_order_that_ends_early_is_told_as_it_ended(
+    trader: Trader, command: ClosePosition, status: str, filled: int
+) -> None:
+    trader.market.bad_day("ends_as", part=not command.whole, status=status, filled=filled, seconds=2)
+
+    history = trader.carried_out(command, seconds=60)
+
+    assert trader.held() == 10 - filled
+    assert len(trader.market.sent) == 1
+    assert came_to(history) == (("gave_up", "gave_up") if filled else ("rejected", "rejected"))
+    assert status in (history.command.reason or "")
+    assert [row.quantity for row in history.closed_positions] == ([filled] if filled else [])
+
+
+@pytest.mark.parametrize("status", ["SUSPENDED", "CALCULATED", "STOPPED", "OTHER", "PENDING_REPLACE"])
+def test_an_order_in_a_state_between_is_watched_and_asks_for_attention(trader: Trader, status: str) -> None:
+    trader.market.bad_day("ends_as", part=True, status=status, seconds=1)
+
+    history = trader.carried_out(part(4), seconds=120)
+
+    assert came_to(history) == ("working", "still_open")
+    assert len(trader.market.sent) == 1
+
+
+def test_an_order_that_fills_in_parts_is_followed_to_its_end(trader: Trader) -> None:
+    trader.book.fill_delay, trader.book.fill_in_parts = 40, 4
+    (command_id,) = trader.take(part(4))
+    trader.wait(25)
+    assert ended(trader, command_id) == [("working", None)]
+    trader.wait(60)
+
+    history = trader.history(command_id)
+    assert came_to(history) == ("closed", None)
+    (row,) = history.closed_positions
+    assert (row.quantity, row.average_price, row.close_price, row.profit_loss) == (4, 50, 51, 4)
+    assert row.source == "fills"
+
+
+# Names
+
+
+@pytest.mark.parametrize(
+    "name", [PUT, "AAPL  260320P00180000", "e5e6e7e8-f5f6-a5a6-b5b6-b7b8b9babbbc", "aapl260320p00180000"]
+)
+@pytest.mark.parametrize("size", [None, 2])
+def test_an_option_is_closed_by_each_of_its_names(trader: Trader, name: str, size: int | None) -> None:
+    trader.book.set_position(19816, PUT, "long", 5, "6.20", "5.85")
+    command = whole(name) if size is None else part(size)
+    history = trader.carried_out(whole(name, size=command.size, cancel_orders=command.cancel_orders))
+
+    assert came_to(history) == ("closed", None)
+    assert trader.book.position(19816, PUT) == (0 if size is None else 3)
+    assert trader.held() == 10
+    (row,) = history.closed_positions
+    assert (row.instrument, row.profit_loss) == (PUT, Decimal("-35") * (5 if size is None else 2))
+
+
+@pytest.mark.parametrize("pages", [1, 2, 7])
+def test_a_position_is_found_on_whatever_page_it_is(trader: Trader, pages: int) -> None:
+    for number in range(100 * (pages - 1) + 1):
+        name = "Z" + "".join(chr(65 + int(digit)) for digit in f"{number:04}")
+        trader.book.set_position(19816, name, "long", 1, "1.00")
+    trader.book.set_position(19816, "ZZZZZ", "long", 3, "1.00")
+
+    history = trader.carried_out(whole("ZZZZZ"))
+
+    assert came_to(history) == ("closed", None)
+    assert numbers(history) == [("3", "0", "0")]

@@ -1,0 +1,161 @@
+"""The room that is left in the venues' limits, counted together over a real Redis and apart without it."""
+
+import threading
+import time
+from dataclasses import replace
+
+import pytest
+
+from app.domain.failures import NotSent, Throttled
+from app.domain.venues import VENUES
+from config.file import BrokerSettings
+from tests.desk import Desk
+from tests.running import RedisServer
+from tests.shop import MES, SIM
+from workers.brokers.broker import Call, Limit
+from workers.brokers.metered import Metered
+from workers.rates import LONGEST_HOLD, Rates
+
+NT8 = BrokerSettings("nt8", VENUES["crosstrade"], {}, "")
+OTHER = replace(NT8, name="other")
+FIVE = (Limit("orders", 5, 60),)
+
+
+def go(rates: Rates, calls: int, limits: tuple[Limit, ...] = FIVE, broker: BrokerSettings = NT8) -> int:
+    """How many of so many calls find room now."""
+    return sum(rates.wait(broker, limits, patient=False) == 0 for _ in range(calls))
+
+
+def test_a_limit_lets_so_many_through_and_tells_the_others_how_long_to_wait() -> None:
+    rates = Rates()
+
+    assert go(rates, 9) == 5
+    assert 55 < rates.wait(NT8, FIVE, patient=False) <= 60
+
+
+def test_room_comes_back_with_time() -> None:
+    rates, limits = Rates(), (Limit("orders", 2, 1),)
+    assert go(rates, 3, limits) == 2
+    time.sleep(rates.wait(NT8, limits, patient=False))
+
+    assert go(rates, 1, limits) == 1
+
+
+def test_each_broker_and_each_limit_is_counted_apart() -> None:
+    rates = Rates()
+
+    assert go(rates, 9) == 5
+    assert go(rates, 9, broker=OTHER) == 5
+    assert go(rates, 9, (Limit("positions", 3, 60),)) == 3
+
+
+def test_a_call_goes_only_if_every_limit_has_room() -> None:
+    rates = Rates()
+
+    assert go(rates, 9, (*FIVE, Limit("account", 2, 60))) == 2
+
+
+def test_who_reads_with_time_to_spare_leaves_room_for_closes() -> None:
+    rates, limits = Rates(), (Limit("all", 8, 60),)
+
+    patient = sum(rates.wait(NT8, limits, patient=True) == 0 for _ in range(20))
+
+    assert patient == 6
+    assert go(rates, 20, limits) == 2
+
+
+@pytest.mark.parametrize(
+    ("rate", "burst", "at_once"), [(2.0, 7.0, 7), (3.0, None, 3), (0.5, None, 1), (0.01, 2.0, 2)]
+)
+def test_a_brokers_own_rate_comes_on_top(rate: float, burst: float | None, at_once: int) -> None:
+    broker = replace(NT8, rate=rate, burst=burst)
+
+    assert go(Rates(), 20, (Limit("orders", 1000, 1),), broker) == at_once
+
+
+def test_without_redis_each_of_several_workers_keeps_to_its_share() -> None:
+    limits = (Limit("all", 20, 60),)
+
+    assert go(Rates(workers=4), 20, limits) == 5
+    assert go(Rates(workers=40), 20, limits) == 1
+
+
+def test_nobody_calls_while_the_venue_wants_silence() -> None:
+    rates = Rates()
+    rates.hold(NT8, 30)
+
+    assert 28 < rates.wait(NT8, FIVE, patient=False) <= 30
+    assert rates.wait(OTHER, FIVE, patient=False) == 0
+
+
+def test_a_silence_ends_and_is_never_longer_than_a_wrong_header_may_make_it() -> None:
+    rates = Rates()
+    rates.hold(NT8, 0.2)
+    time.sleep(1.1)
+    assert rates.wait(NT8, FIVE, patient=False) == 0
+    rates.hold(NT8, 86_400)
+    assert rates.wait(NT8, FIVE, patient=False) <= LONGEST_HOLD
+
+
+def test_workers_count_together_over_redis(redis_server: RedisServer) -> None:
+    workers = [Rates(redis_server.url, workers=4) for _ in range(4)]
+    through: list[int] = []
+    threads = [threading.Thread(target=lambda rates=rates: through.append(go(rates, 9))) for rates in workers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sum(through) == 5
+    workers[0].hold(OTHER, 20)
+    assert workers[1].wait(OTHER, FIVE, patient=False) > 15
+
+
+def test_a_redis_that_is_killed_leaves_each_worker_its_share(redis_server: RedisServer) -> None:
+    rates = Rates(redis_server.url, workers=2)
+    limits = (Limit("all", 8, 60),)
+    assert go(rates, 3, limits) == 3
+    redis_server.kill()
+
+    started = time.monotonic()
+    assert go(rates, 20, limits) == 4
+    assert time.monotonic() - started < 2
+
+
+def test_a_redis_that_comes_back_empty_is_counted_with_again(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.rates.ALONE", 0.1)
+    rates = Rates(redis_server.url, workers=2)
+    redis_server.kill()
+    go(rates, 1)
+    redis_server.start()
+    time.sleep(0.2)
+
+    assert go(rates, 9) == 5
+
+
+def test_what_a_venue_throttles_holds_back_every_call_to_it() -> None:
+    desk, rates = Desk(), Rates()
+    desk.script("positions", lambda act: (_ for _ in ()).throw(Throttled("too fast", retry_after=9)))
+    metered = Metered(desk, NT8, rates)
+
+    with pytest.raises(Throttled):
+        metered.positions().make(lambda seconds: None)
+
+    assert 7 < metered.orders(SIM).room(False) <= 9
+
+
+def test_a_call_that_was_never_sent_holds_nobody_back() -> None:
+    desk, rates = Desk(), Rates()
+    desk.hold(SIM, MES, 1)
+    metered = Metered(desk, NT8, rates)
+
+    def hold_back(seconds: float) -> None:
+        raise NotSent("the lease ran out")
+
+    with pytest.raises(NotSent):
+        metered.positions().make(hold_back)
+
+    call: Call[object] = metered.positions()
+    assert call.room(True) == 0
