@@ -12,13 +12,15 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 
-import requests
-
-from app.ledger.connection import normalised
-from tests.running import Product, RedisServer, eventually, running_product
+from app.ledger import tables
+from app.ledger.connection import Ledger, normalised
+from app.ledger.types import now
+from tests.running import Product, RedisServer, running_product
 
 ALERTS = 200
-CLOSES = 60
+CLOSES = 40
+PACE = 1.0
+"""Seconds between closes: faster, and it is the venue's limit that is measured."""
 CLIENTS = 8
 
 
@@ -49,12 +51,14 @@ def databases(folder: Path) -> Iterator[dict[str, str]]:
 
 
 def measure(name: str, product: Product) -> None:
+    product.stop("worker")  # the venue's limits would keep it busy with these for minutes
     accept = accepting(product)
     show(f"{name}: answer, 1 client", [accept() for _ in range(ALERTS)])
     clients = ThreadPoolExecutor(CLIENTS)
     show(f"{name}: answer, {CLIENTS} clients", list(clients.map(lambda _: accept(), range(ALERTS))))
     clients.shutdown()
-    eventually(lambda: nothing_unsettled(product), within=120, what="all is settled")
+    forget_commands(product)
+    product.start_workers()
     to_broker, to_closed = zip(*(walked(product) for _ in range(CLOSES)), strict=True)
     show(f"{name}: alert to broker", to_broker)
     show(f"{name}: alert to closed", to_closed)
@@ -76,6 +80,7 @@ def accepting(product: Product) -> Callable[[], float]:
 
 def walked(product: Product) -> tuple[float, float]:
     """The seconds from acceptance to the first attempt, and to the position read back flat, by the ledger's clock."""
+    time.sleep(PACE)
     product.fresh_book()
     text = f'{{"action": "close", "instrument": "MES 12-26", "id": "{uuid.uuid4()}"}}'
     command = product.settled(product.accepted(text))
@@ -91,8 +96,11 @@ def until_closed(product: Product) -> float:
     return walked(product)[1]
 
 
-def nothing_unsettled(product: Product) -> bool:
-    return bool(requests.get(f"{product.url}/readyz", timeout=5).json()["unsettled"] == 0)
+def forget_commands(product: Product) -> None:
+    ledger = Ledger(product.database_url)
+    with ledger.writing() as connection:
+        connection.execute(tables.commands.update().values(status="cancelled", due_at=None, settled_at=now()))
+    ledger.dispose()
 
 
 def show(label: str, seconds: list[float] | tuple[float, ...]) -> None:

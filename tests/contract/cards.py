@@ -361,8 +361,9 @@ class BrokerCards:
         market.bad_day("throttle", part=part, retry_after=40)
 
         (command_id,) = shop.take(close_of(market, part))
-        shop.wait(38)
-        assert (came_to(shop.history(command_id)), len(market.sent)) == (("queued", None), 1)
+        if market.tells_wait:
+            shop.wait(38)
+            assert (came_to(shop.history(command_id)), len(market.sent)) == (("queued", None), 1)
         shop.wait(10)
 
         assert came_to(shop.history(command_id)) == ("closed", None)
@@ -376,7 +377,7 @@ class BrokerCards:
         with pytest.raises(Throttled) as throttled:
             made(call)
 
-        assert throttled.value.retry_after == 7
+        assert throttled.value.retry_after == (7 if market.tells_wait else None)
 
     @parts
     def test_a_venue_that_can_not_be_reached_is_tried_until_it_can(

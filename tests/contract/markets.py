@@ -12,6 +12,7 @@ from tests.simulators.crosstrade import CrossTradeSimulator
 from tests.simulators.line import Request
 from tests.simulators.okx import OkxSimulator
 from workers.brokers.broker import Broker
+from workers.brokers.crosstrade.socket_adapter import CrossTradeSocket
 from workers.brokers.registry import broker_of
 
 SECRETS = {
@@ -36,6 +37,8 @@ class Market(Generic[Venue]):
     """What the venue calls a close of a part (True), and of the whole."""
     can_act: frozenset[str]
     """Its kinds of calls that can make a position smaller."""
+    tells_wait = True
+    """Whether the venue says for how long it wants no more calls."""
     lot: str = "1"
     repeats: Mapping[bool, bool]
     """Whether a close of a part (True) or of the whole is sent again when a lost answer left nothing done."""
@@ -111,6 +114,15 @@ class CrossTradeMarket(Market[CrossTradeSimulator]):
     closes = {False: "close", True: "close"}
     can_act = frozenset({"close", "flatten"})
     repeats = {False: True, True: False}
+
+    @property
+    def tells_wait(self) -> bool:
+        return self.settings.transport == "rest"  # a reply over the WebSocket has no headers
+
+    def later(self, seconds: float) -> None:
+        super().later(seconds)
+        if isinstance(self.broker, CrossTradeSocket):
+            self.broker._channel._closed_until -= seconds
 
     def hold(self, account: str, instrument: str, side: Side, quantity: int) -> None:
         self.venue.book.set_position(account, instrument, side, quantity, 5000.0, 5100.0, 5)

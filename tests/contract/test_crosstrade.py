@@ -21,3 +21,13 @@ class TestRest(BrokerCards):
     @pytest.fixture
     def market(self, venue: CrossTradeSimulator) -> CrossTradeMarket:
         return CrossTradeMarket(venue)
+
+
+class TestWebSocket(BrokerCards):
+    """The same; `transport = "websocket"` is all that a user changes."""
+
+    @pytest.fixture
+    def market(self, venue: CrossTradeSimulator) -> Iterator[CrossTradeMarket]:
+        market = CrossTradeMarket(venue, transport="websocket")
+        yield market
+        market.broker.release()

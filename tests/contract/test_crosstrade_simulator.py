@@ -1,5 +1,6 @@
 """The CrossTrade simulator against the vendor's own examples, and each bad day over a real socket."""
 
+import json
 import os
 import signal
 import socket
@@ -8,10 +9,11 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Self
 
 import pytest
 import requests
+import websocket
 
 from tests.simulators.crosstrade import Book, CrossTradeSimulator, Fault, OrderState
 
@@ -1040,6 +1042,122 @@ def test_a_bad_day_that_makes_no_sense_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=r"closing|times|option|send orders"):
         venue.bad_day(Fault.NO_EFFECT, on=on, times=times, **options)
+
+
+# The WebSocket
+
+
+class Caller:
+    """A customer's WebSocket, and the RPCs on it."""
+
+    def __init__(self, venue: CrossTradeSimulator, token: str = TOKEN) -> None:
+        url = venue.url.replace("http", "ws") + "/ws/stream"
+        header = [f"Authorization: Bearer {token}"]
+        self.socket = websocket.create_connection(url, header=header, timeout=SLOWEST, http_no_proxy=["*"])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.socket.close()
+        self.socket.shutdown()
+
+    def call(self, api: str, **args: Any) -> Any:
+        self.send(api, args)
+        return self.heard()["data"]
+
+    def send(self, api: str, args: Any, rpc_id: str = "r-1") -> None:
+        self.socket.send(json.dumps({"action": "rpc", "id": rpc_id, "api": api, "args": args}))
+
+    def heard(self) -> Any:
+        return json.loads(self.socket.recv())
+
+    def closed(self) -> tuple[int, str]:
+        """The code and the reason with which the venue closes, whatever else it says before."""
+        while True:
+            opcode, frame = self.socket.recv_data_frame()
+            if opcode == websocket.ABNF.OPCODE_CLOSE:
+                return int.from_bytes(frame.data[:2], "big"), frame.data[2:].decode()
+
+
+def test_the_vendors_example_of_an_rpc(venue: CrossTradeSimulator) -> None:
+    venue.book.set_position("Sim101", "ES 09-26", "long", 1)
+
+    with Caller(venue) as caller:
+        caller.send("ClosePosition", {"account": "Sim101", "instrument": "ES 09-26"}, "mine")
+        reply = caller.heard()
+
+    assert reply.keys() == {"id", "data"}
+    assert reply["id"] == "mine"
+    assert [p["instrument"] for p in reply["data"]["closedPositions"]] == ["ES 09-26"]
+    assert venue.book.quantity("Sim101", "ES 09-26") == 0
+
+
+def test_an_rpc_answers_what_rest_answers(venue: CrossTradeSimulator, trader: Trader) -> None:
+    with Caller(venue) as caller:
+        assert caller.call("GetAllPositions") == trader.get("/positions").json()
+        position = trader.get("/accounts/Sim101/position", instrument=MES).json()
+        assert caller.call("GetPosition", account="Sim101", instrument=MES) == position
+        assert caller.call("ClosePosition", account="Sim101", instrument="NQ") == trader.close("NQ").json()
+        assert caller.call("ClosePosition", account="Sim101") == {"error": "Invalid request"}
+        assert len(caller.call("CancelOrders", account="Sim101")["orderIds"]) == 1
+        assert len(caller.call("Flatten", marketPosition="long")["closedPositions"]) == 2
+        assert caller.call("FlattenEverything")["warning"]
+        assert caller.call("ListOrders", account="Sim101") == {"error": "Unknown API command"}
+
+
+def test_an_rpc_is_in_the_journal_like_a_rest_call(venue: CrossTradeSimulator) -> None:
+    args = {"account": "Sim101", "instrument": MES, "quantity": 4}
+    with Caller(venue) as caller:
+        caller.call("ClosePosition", **args)
+
+    opening, rpc = venue.requests
+    assert (opening.method, opening.path, opening.status) == ("GET", "/ws/stream", 101)
+    assert (rpc.method, rpc.operation, rpc.body, rpc.acted) == ("WS", "close", args, True)
+    assert TOKEN not in json.dumps([opening.as_json(), rpc.as_json()])
+
+
+def test_a_websocket_needs_the_token(venue: CrossTradeSimulator) -> None:
+    with pytest.raises(websocket.WebSocketBadStatusException, match="401"):
+        Caller(venue, "another")
+
+
+def test_a_second_websocket_ends_the_first(venue: CrossTradeSimulator) -> None:
+    with Caller(venue) as first, Caller(venue) as second:
+        assert first.closed() == (4001, "Session active elsewhere")
+        assert second.call("GetAllPositions")["count"] == 2
+
+
+def test_a_slow_rpc_holds_up_no_other(venue: CrossTradeSimulator) -> None:
+    venue.bad_day(Fault.HANG_THEN_ACT, on="close", seconds=0.2)
+
+    with Caller(venue) as caller:
+        caller.send("ClosePosition", {"account": "Sim101", "instrument": MES}, "slow")
+        caller.send("GetAllPositions", {}, "fast")
+
+        assert [caller.heard()["id"] for _ in range(2)] == ["fast", "slow"]
+
+
+def test_rest_and_websocket_share_the_limit_and_ten_violations_end_it() -> None:
+    with CrossTradeSimulator(TOKEN, rate_limit=True) as venue, Caller(venue) as caller:
+        trader = Trader(venue)
+        with trader.session:
+            assert [trader.get("/positions").status_code for _ in range(20)] == [200] * 20
+        for number in range(11):
+            caller.send("GetAllPositions", {}, str(number))
+
+        assert caller.heard()["data"] == {"error": "Rate limit exceeded"}
+        assert caller.closed() == (1008, "Rate limit exceeded")
+
+
+def test_a_ping_of_either_kind_is_answered(venue: CrossTradeSimulator) -> None:
+    with Caller(venue) as caller:
+        caller.socket.send('{"action": "ping"}')
+        assert caller.heard() == {"type": "pong"}
+
+        caller.socket.ping(b"still there?")
+        opcode, frame = caller.socket.recv_data_frame(control_frame=True)
+        assert (opcode, frame.data) == (websocket.ABNF.OPCODE_PONG, b"still there?")
 
 
 # Listening

@@ -33,6 +33,8 @@ class Stream:
     def __init__(self, venue: "CrossTradeSimulator") -> None:
         self.keepalives = 0
         """`ping` messages that came."""
+        self.kicked = 0
+        """WebSockets that were ended because their token opened another."""
         self._venue = venue
         self._lock = threading.Lock()
         self._open: dict[str, Talk] = {}
@@ -50,6 +52,7 @@ class Stream:
         with self._lock:
             former, self._open[token] = self._open.get(token), talk
         if former is not None:
+            self.kicked += 1
             former.close(*KICKED)
         with ThreadPoolExecutor(AT_ONCE) as pool:
             self._converse(talk, pool)

@@ -94,7 +94,7 @@ class CrossTrade:
             answer = self._without_token(http.send(address, self._timeouts, guard))
             return answers.answered(of_http(answer), parse)
 
-        return Call(address.for_the_record(), make)
+        return Call(address.for_the_record(), make, limits=requests.LIMITS)
 
     def _without_token(self, answer: http.HttpAnswer) -> http.HttpAnswer:
         text = without(answer.text, self._token)

@@ -86,7 +86,7 @@ class Channel:
         except BrokerError as exc:
             self._closed_until = time.monotonic() + max(self._pause(), exc.retry_after or 0.0)
             raise
-        log.info("the WebSocket was opened")
+        log.info("websocket_opened")
         return Connection(socket, line, partial(without, token=self._token), self._pulse)
 
     def _pause(self) -> float:

@@ -106,20 +106,20 @@ class Connection:
 
     def close(self) -> None:
         """Give the connection up. What is in flight on it ends unknown."""
-        if self._writing.acquire(timeout=GOODBYE_WITHIN):
-            try:
-                if self._end is None:
-                    self._write(_closing_frame(), time.monotonic() + GOODBYE_WITHIN)
-                self._finish(End("the WebSocket was given up", ours=True))
-            finally:
+        writing = self._writing.acquire(timeout=GOODBYE_WITHIN)
+        try:
+            if writing and self._end is None:
+                self._write(_closing_frame(), time.monotonic() + GOODBYE_WITHIN)
+            self._finish(End("the WebSocket was given up", ours=True))
+        finally:
+            if writing:
                 self._writing.release()
-        self._finish(End("the WebSocket was given up", ours=True))
         self._reader.join(JOIN_WITHIN)
 
     def _take_off(self, request_id: str, guard: Guard, patience: Patience) -> _InFlight:
         """The last moment to keep a request here."""
         if not patience.left:
-            raise NotSent("connecting took the whole deadline")
+            raise NotSent("nothing of the deadline was left")
         guard(patience.left)
         if not patience.left:
             raise NotSent("the guard took the whole deadline")
@@ -152,7 +152,7 @@ class Connection:
     # The reader's
 
     def _read(self) -> None:
-        end = End("the reader failed")
+        end = None
         try:
             end = self._listen()
         except TooLarge:
@@ -160,7 +160,7 @@ class Connection:
         except (WebSocketException, OSError, ValueError) as exc:
             end = End(f"the connection broke ({type(exc).__name__})")
         finally:
-            self._finish(end)
+            self._finish(end or End("reading failed"))
             with self._writing:
                 self._line.free()
 
@@ -207,7 +207,7 @@ class Connection:
             self.answered = True
             call.reply.set_result(message)
         elif message.id is not None:
-            log.info("a reply that nobody waits for was dropped", characters=len(text))
+            log.info("late_reply_dropped", characters=len(text))
 
     def _closed(self, data: bytes) -> End:
         code = struct.unpack("!H", data[:2])[0] if data else None
@@ -236,7 +236,7 @@ class Connection:
             self._end = end
             left_behind, self._in_flight = self._in_flight, {}
         self._line.close()
-        log.info("the WebSocket ended", reason=end.reason, in_flight=len(left_behind))
+        log.info("websocket_ended", reason=end.reason, in_flight=len(left_behind))
         for call in left_behind.values():
             evidence = {**(call.stray or {}), **(end.evidence or {})}
             call.reply.set_exception(OutcomeUnknown(end.reason, answer=evidence or None))

@@ -10,11 +10,15 @@ from typing import Any
 from urllib.parse import urlencode
 
 from app.domain.positions import Side
+from workers.brokers.broker import Limit
 from workers.brokers.crosstrade.names import contracts, named, segment
 from workers.brokers.http import HttpRequest
 
 EXECUTIONS_REACH = 900
 """Seconds. The executions page: lookbackTime is at most 900."""
+
+LIMITS = (Limit("1 s", 20, 1), Limit("3 s", 26, 3), Limit("7 s", 40, 7), Limit("1 min", 180, 60))
+"""The rate limiting page: a bucket of 20 that gets 3 a second, and 180 a minute, for REST and the WebSocket together."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,4 +64,4 @@ class CrossTradeSocket(CrossTrade):
         def make(guard: Guard) -> Answered[T]:
             return answers.answered(messages.answer_of(self._channel.ask(message, guard)), parse)
 
-        return Call(message, make)
+        return Call(message, make, limits=requests.LIMITS)
