@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from dataclasses import dataclass
 from types import FrameType
@@ -22,6 +21,7 @@ from app.ledger.schema import SchemaMismatch, check_schema
 from config.environment import load
 from config.file import ConfigurationFault, Role
 from config.logging import configure_logging
+from workers.stopping import Stopping
 
 log = structlog.get_logger("workers")
 
@@ -48,7 +48,7 @@ class Supervisor:
     def __init__(self, ledger: Ledger, workers: int) -> None:
         self._ledger = ledger
         self._places = [Place(number) for number in range(1, workers + 1)]
-        self._stopping = threading.Event()
+        self._stopping = Stopping()
 
     def run(self) -> None:
         signal.signal(signal.SIGTERM, self._stop)

@@ -1,6 +1,5 @@
 """Hearing the doorbell: an RQ worker without fork, that always finishes what it began."""
 
-import threading
 from types import FrameType
 
 import structlog
@@ -11,6 +10,7 @@ from rq import Queue, SimpleWorker
 from rq.serializers import JSONSerializer
 
 from app.queueing import QUEUE, DoorbellJob, connect
+from workers.stopping import Stopping
 
 log = structlog.get_logger(__name__)
 
@@ -20,7 +20,7 @@ AFTER_A_FAILURE = 2.0
 class Listener(SimpleWorker):
     """RQ's worker in this process. It stops warm, however often it is told to."""
 
-    stopping: threading.Event
+    stopping: Stopping
 
     def _install_signal_handlers(self) -> None:
         """A signal that came before went to this process's own handler, and RQ would wait for rings for ever."""
@@ -35,7 +35,7 @@ class Listener(SimpleWorker):
         """A PaaS may send SIGTERM several times. A cold stop would leave a call in doubt for nothing."""
 
 
-def listen(redis_url: str, tls_verify: bool, name: str, stopping: threading.Event) -> None:
+def listen(redis_url: str, tls_verify: bool, name: str, stopping: Stopping) -> None:
     """Work on rings until told to stop. While Redis is away the sweep carries on alone, and this tries again."""
     while not stopping.is_set():
         try:
@@ -45,7 +45,7 @@ def listen(redis_url: str, tls_verify: bool, name: str, stopping: threading.Even
         stopping.wait(AFTER_A_FAILURE)
 
 
-def _work(redis_url: str, tls_verify: bool, name: str, stopping: threading.Event) -> None:
+def _work(redis_url: str, tls_verify: bool, name: str, stopping: Stopping) -> None:
     connection = connect(
         redis_url,
         tls_verify=tls_verify,

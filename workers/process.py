@@ -22,6 +22,7 @@ from workers.brokers.registry import broker_of
 from workers.execution import Execution
 from workers.listening import listen
 from workers.rates import Rates
+from workers.stopping import Stopping
 from workers.sweep import Sweep
 from workers.tenure import Tenure
 
@@ -33,7 +34,7 @@ LAST_STEP = 30.0
 
 def run(name: str, settings: Settings) -> None:
     """Work until told to stop by SIGTERM or SIGINT; then end what is in flight, and return."""
-    stopping = threading.Event()
+    stopping = Stopping()
     _stop_on_signals(stopping)
     ledger = Ledger(settings.database_url)
     check_schema(ledger)
@@ -66,7 +67,7 @@ def brokers_of(settings: Settings) -> dict[str, tuple[Broker, BrokerSettings]]:
     }
 
 
-def _stop_on_signals(stopping: threading.Event) -> None:
+def _stop_on_signals(stopping: Stopping) -> None:
     def stop(signum: int, frame: FrameType | None) -> None:
         stopping.set()
 

@@ -1,7 +1,6 @@
 """The sweep: finds what is due and was not rung for, in every worker, safe in any number at once."""
 
 import os
-import threading
 import time
 from collections.abc import Callable
 
@@ -13,6 +12,7 @@ from app.ledger.claims import Claims
 from app.ledger.connection import Ledger, LedgerUnavailable
 from app.ledger.heartbeats import Heartbeat
 from workers.execution import Execution
+from workers.stopping import Stopping
 from workers.tenure import Tenure
 
 log = structlog.get_logger(__name__)
@@ -31,7 +31,7 @@ class Sweep:
         ledger: Ledger,
         worker: str,
         execution: Execution,
-        stopping: threading.Event,
+        stopping: Stopping,
         orphaned: Callable[[], None],
         tenure: Tenure | None = None,
     ) -> None:

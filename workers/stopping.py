@@ -1,0 +1,29 @@
+"""A stop that a signal handler may ask for."""
+
+import os
+import select
+
+
+class Stopping:
+    """
+    Like `threading.Event`, whose lock the very thread that a signal interrupts may hold: a handler that set one would
+    wait for itself for ever. Here setting takes no lock. It is never cleared.
+    """
+
+    def __init__(self) -> None:
+        self._reader, self._writer = os.pipe()
+        self._asked = False
+
+    def set(self) -> None:
+        if not self._asked:
+            self._asked = True
+            os.write(self._writer, b".")
+
+    def is_set(self) -> bool:
+        return self._asked
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Wait until a stop is asked for, or for so long. Whether it was. Any number of threads may wait."""
+        if not self._asked:
+            select.select([self._reader], [], [], seconds)
+        return self._asked
