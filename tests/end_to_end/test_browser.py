@@ -185,8 +185,8 @@ def test_the_keyboard_reaches_sign_out_and_shows_where_it_is(open_tab: OpenTab) 
         page.keyboard.press("Tab")
 
     expect(button).to_be_focused()
-    outline = button.evaluate("it => [getComputedStyle(it).outlineStyle, getComputedStyle(it).outlineWidth]")
-    assert outline == ["solid", "3px"]
+    expect(button).to_have_css("outline-style", "solid")
+    expect(button).to_have_css("outline-width", "3px")
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
 

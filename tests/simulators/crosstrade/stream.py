@@ -47,9 +47,10 @@ class Stream:
 
     def take(self, token: str, talk: Talk) -> None:
         """Serve a connection until it ends. It ends the one that the token had before."""
-        if not talk.open():
-            return
+        # Whoever was let in first is the former one: the answer to the handshake leaves in the same turn.
         with self._lock:
+            if not talk.open():
+                return
             former, self._open[token] = self._open.get(token), talk
         if former is not None:
             self.kicked += 1
