@@ -16,7 +16,6 @@ _SLUG = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 NOT_YET = {
     "hooks": {"dialects", "sources", "scale", "max_positions", "heartbeat", "dry_run", "rate"},
-    "brokers": set[str](),
     "file": {"schedules", "notify"},
 }
 """Settings of the design that this version does not serve: accepting one and not honouring it would be a lie."""
@@ -180,9 +179,6 @@ class BrokerSchema(StrictSchema):
             }
         if faults:
             raise ValidationError(faults)
-
-    def unknown_fault(self, name: str, known: list[str]) -> dict[str, str | None]:
-        return not_yet("brokers", name) or super().unknown_fault(name, known)
 
 
 class Accounts(fields.Field[tuple[str, ...]]):

@@ -140,6 +140,7 @@ class CommandDocument(Document):
     instrument = _text()
     action = _text()
     quantity = _text(_AMOUNT)
+    quantity_unit = _text("base; null: what the venue counts in (contracts, shares)")
     percent = _text("a fraction below 1")
     position = _text("the side guard")
     cancel_orders = fields.Boolean()

@@ -10,7 +10,21 @@ from flask import current_app, url_for
 from app.ledger.readers import CommandHistory, Record
 from app.ledger.types import decimal_text
 
-_ASKED = ("quantity", "percent", "position", "cancel_orders")
+_ASKED = ("quantity", "quantity_unit", "percent", "position", "cancel_orders")
+
+POSITION = (
+    "account",
+    "instrument",
+    "side",
+    "before",
+    "target",
+    "after",
+    "average_price",
+    "market_price",
+    "profit_loss",
+    "currency",
+)
+"""Of a position in a flatten; what else is kept of it is for the workers."""
 
 CLOSED_POSITION = (
     "account",
@@ -69,10 +83,14 @@ def command_document(history: CommandHistory) -> dict[str, Any]:
         "before": single.get("before"),
         "target": single.get("target"),
         "after": single.get("after"),
-        "positions": [] if row.action == "close" else holdings,
+        "positions": [] if row.action == "close" else [position_document(it) for it in holdings],
         "attempts": [attempt_document(attempt) for attempt in history.attempts],
         "closed_positions": [closed_position_document(closed) for closed in history.closed_positions],
     }
+
+
+def position_document(holding: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: holding.get(name) for name in POSITION}
 
 
 def attempt_document(row: Record) -> dict[str, Any]:
