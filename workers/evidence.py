@@ -85,14 +85,19 @@ def plan(
 def _target(command: Command, quantity: Decimal, lot: Decimal, unit: Decimal | None) -> Decimal:
     match command:
         case ClosePosition(size=Quantity() as asked):
-            return max(NOTHING, quantity - counted(asked, unit))
+            return max(NOTHING, shortest(quantity - counted(asked, unit)))
         case ClosePosition(size=Fraction(part)):
             lots = (quantity * part / lot).to_integral_value(ROUND_CEILING)
-            return max(NOTHING, quantity - lots * lot)
+            return max(NOTHING, shortest(quantity - lots * lot))
         case ClosePosition(size=Whole()) | FlattenMatching() | FlattenEverything():
             return NOTHING
         case _:
             raise AssertionError(command)
+
+
+def shortest(value: Decimal) -> Decimal:
+    """The same without zeros at its end."""
+    return value.quantize(Decimal(1)) if value == value.to_integral_value() else value.normalize()
 
 
 def counted(asked: Quantity, unit: Decimal | None) -> Decimal:

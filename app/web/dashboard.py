@@ -12,6 +12,7 @@ from flask_wtf import FlaskForm
 from wtforms import PasswordField, StringField
 from wtforms.validators import InputRequired, Length
 
+from app.domain.commands import Unit
 from app.ledger import readers
 from app.web.access import signed_in
 from app.web.presentation import command_document
@@ -121,7 +122,8 @@ def _asked(document: Mapping[str, Any]) -> str:
     if document["action"] != "close":
         return str(document["action"]).replace("_", " ")
     if document["quantity"] is not None:
-        return f"close {grouped(document['quantity'])}"
+        unit = " in coins" if document["quantity_unit"] == Unit.BASE else ""
+        return f"close {grouped(document['quantity'])}{unit}"
     if document["percent"] is not None:
         percent = (Decimal(document["percent"]) * 100).normalize()
         return f"close {percent:f}\N{NO-BREAK SPACE}%"
@@ -132,10 +134,16 @@ def _lines(
     holdings: Sequence[Mapping[str, Any]], closed: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
     """What a command did to each position, with the numbers of what it closed there."""
-    found = {_place(position): position for position in closed}
-    lines = [{**holding, "closed": found.pop(_place(holding), None)} for holding in holdings]
+    found = list(closed)
+    lines = []
+    for holding in holdings:
+        # A venue can hold two positions of one side: what was closed of them stands in the same order.
+        own = next((position for position in found if _place(position) == _place(holding)), None)
+        lines.append({**holding, "closed": own})
+        if own:
+            found.remove(own)
     unseen = dict.fromkeys(("before", "target", "after"))
-    return lines + [{**unseen, **position, "closed": position} for position in found.values()]
+    return lines + [{**unseen, **position, "closed": position} for position in found]
 
 
 def _place(position: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -147,8 +155,8 @@ def _example() -> dict[str, str] | None:
     for hook in current_app.extensions["flatwire_hooks"].values():
         base = current_app.config["PUBLIC_URL"] or request.host_url.rstrip("/")
         account = hook.default_account or next(iter(hook.accounts), None)
-        where = "" if account in (None, "*") else f" in {account}"
-        instrument = next(iter(hook.symbols.values()), "MES 12-26")
+        where = "" if account in (None, "*") or not hook.venue.names_accounts else f" in {account}"
+        instrument = next(iter(hook.symbols.values()), hook.venue.example)
         return {"address": f"{base}/hooks/{hook.name}/SECRET", "text": f"close {instrument}{where}"}
     return None
 
