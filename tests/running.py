@@ -140,6 +140,10 @@ class Product:
     secret: str = field(default_factory=lambda: secrets.token_urlsafe(24))
     everything_secret: str = field(default_factory=lambda: secrets.token_urlsafe(24))
     api_token: str = field(default_factory=lambda: secrets.token_urlsafe(24))
+    variables: dict[str, str] = field(default_factory=dict)
+    """What the configuration names beside."""
+    hook_secrets: dict[str, str] = field(default_factory=dict)
+    """Of the hooks beside."""
     processes: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
 
     @property
@@ -164,6 +168,7 @@ class Product:
             "PORT": str(self.port),
             "WORKERS": str(self.workers),
             "LOG_LEVEL": "INFO",
+            **self.variables,
         }
         return environ | ({"REDIS_URL": self.redis_url} if self.redis_url else {})
 
@@ -232,7 +237,8 @@ class Product:
         return [int(pid) for pid in children]
 
     def send(self, text: str, hook: str = "futures", **headers: str) -> requests.Response:
-        secret = {"futures": self.secret, "everything": self.everything_secret}[hook]
+        own = {"futures": self.secret, "everything": self.everything_secret}
+        secret = (own | self.hook_secrets)[hook]
         return requests.post(
             f"{self.url}/hooks/{hook}/{secret}", data=text.encode(), headers=headers, timeout=10
         )

@@ -1,0 +1,88 @@
+"""One product, three venues, real processes: each closes, survives a killed worker, and is shown in one shape."""
+
+import os
+import signal
+import uuid
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from tests.browser import MISSING, Tab, browser_program, running_browser
+from tests.running import RedisServer, eventually
+from tests.venues import CREDENTIALS, Venues, three_venues
+
+
+@pytest.fixture
+def venues(tmp_path: Path, database_url: str, redis_server: RedisServer) -> Iterator[Venues]:
+    with three_venues(tmp_path, database_url, redis_server.url) as venues:
+        yield venues
+
+
+def part(instrument: str, quantity: str) -> str:
+    return f"action=close;instrument={instrument};quantity={quantity};id={uuid.uuid4()}"
+
+
+@pytest.mark.parametrize("mishap", ["act_then_hang", "hang_then_act"])
+@pytest.mark.parametrize("size", ["whole", "part"])
+def test_a_worker_that_is_killed_with_closes_in_flight_loses_and_doubles_nothing(
+    venues: Venues, mishap: str, size: str
+) -> None:
+    product = venues.product
+    whole = size == "whole"
+    venues.stocks.bad_day(mishap, on="close" if whole else "submit", seconds=1.5)
+    venues.crypto.bad_day(mishap, on="close" if whole else "order", seconds=1.5)
+    stock = product.accepted("close TSLA" if whole else part("TSLA", "30"), hook="stocks")
+    coin = product.accepted("close BTCUSDT.P" if whole else part("BTCUSDT.P", "0.05"), hook="crypto")
+    for command_id in (stock, coin):
+        eventually(lambda it=command_id: product.command(it)["status"] == "sending", what="it is in flight")
+    for pid in product.worker_pids():
+        os.kill(pid, signal.SIGKILL)
+
+    settled = [product.settled(command_id, within=30) for command_id in (stock, coin)]
+
+    assert [command["status"] for command in settled] == ["closed", "closed"]
+    assert venues.stocks.book.position(19816, "TSLA") == (0 if whole else -20)
+    assert venues.crypto.book.quantity("BTC-USDT-SWAP") == (0 if whole else Decimal("7.5"))
+    for venue, acting in ((venues.stocks, ("close", "submit")), (venues.crypto, ("close", "order"))):
+        assert sum(request.operation in acting for request in venue.requests) == 1
+
+
+def test_what_three_venues_closed_stands_on_one_page(venues: Venues) -> None:
+    if not browser_program():
+        pytest.skip(MISSING)
+    product = venues.product
+    ids = [
+        product.accepted("close MES 12-26"),
+        product.accepted("close TSLA", hook="stocks"),
+        product.accepted(part("BTCUSDT.P", "0.05"), hook="crypto"),
+        product.accepted("flatten short", hook="crypto"),
+    ]
+    assert [product.settled(command_id)["status"] for command_id in ids] == ["closed"] * 4
+    (shown,) = product.api("closed-positions", instrument="BTC-USDT-SWAP")["items"]
+
+    assert (shown["quantity"], shown["profit_loss"], shown["currency"]) == ("5", "32.975", "USDT")
+    with running_browser() as browser:
+        tab = Tab(browser, product)
+        page = tab.sign_in().page
+        rows = {command_id: page.locator(f"#c{command_id}").inner_text() for command_id in ids}
+        complaints = tab.complaints
+        tab.close()
+    assert "+32.975 USDT" in rows[ids[2]]
+    assert "Close 0.05 in coins" in rows[ids[2]]
+    assert "19816 at cs" in rows[ids[1]]
+    assert "+75.00" in rows[ids[1]]
+    assert "okx at okx" not in rows[ids[2]]
+    assert "ETH-USDT-SWAP" in rows[ids[3]]
+    assert complaints == []
+
+
+def test_no_credential_of_a_venue_reaches_the_web_process_or_a_log(venues: Venues) -> None:
+    product = venues.product
+    product.settled(product.accepted("close TSLA", hook="stocks"))
+    product.settled(product.accepted("close BTCUSDT.P", hook="crypto"))
+    environ = Path(f"/proc/{product.processes['web'].pid}/environ").read_text()
+    kept = environ + product.log("web") + product.log("worker")
+
+    assert not any(credential in kept for credential in CREDENTIALS.values())
