@@ -8,8 +8,9 @@ from pathlib import Path
 from playwright.sync_api import Browser
 
 from tests.browser import MISSING, Tab, browser_program, running_browser
-from tests.running import CONFIGURATION, ROOT, Product, eventually, running_product
+from tests.running import ROOT, Product, eventually
 from tests.simulators.crosstrade import Fault
+from tests.venues import three_venues
 
 SIZES = {
     "wide": {"viewport": {"width": 1280, "height": 800}},
@@ -24,10 +25,6 @@ POSITIONS = (
     ("Sim102", "NQ 12-26", "Short", 1, 20611.0, 20588.5, 20),
     ("Sim102", "MCL 01-27", "Long", 6, 68.42, 68.31, 100),
 )
-# A slow fill is still on its way when the picture is taken.
-PATIENT = CONFIGURATION.replace("verify_for = 5", "verify_for = 60")
-
-
 SHOWN = ("closes-wide", "closes-phone-dark")
 """What the docs show."""
 
@@ -38,11 +35,15 @@ def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as place, running_browser() as browser:
         database = f"sqlite:///{place}/flatwire.db"
-        with running_product(Path(place), database, None, configuration=PATIENT) as product:
+        with three_venues(
+            Path(place), database, None, verify_for=60
+        ) as venues:  # a slow fill is still on its way
+            product = venues.product
             shoot(browser, product, folder, "login", signed_in=False)
             shoot(browser, product, folder, "empty")
             trade(product)
             shoot(browser, product, folder, "closes")
+            shoot(browser, product, folder, "brokers", opened="What each broker can do")
 
 
 def trade(product: Product) -> None:
@@ -62,12 +63,26 @@ def trade(product: Product) -> None:
     lost = product.accepted("close 1 MNQ 12-26")
     eventually(lambda: product.command(lost)["attention"], what="the lost answer asks for attention")
     product.settled(product.accepted("close MES 12-26"))
+    for hook, text in (
+        ("stocks", "close 30 AAPL"),
+        ("crypto", "action=close;instrument=BTCUSDT.P;quantity=0.05;id=1"),
+        ("crypto", "flatten short"),
+        ("stocks", "close AAPL260320P180.0"),
+    ):
+        product.settled(product.accepted(text, hook=hook))
     venue.bad_day(Fault.SLOW_FILL, on="close", seconds=50)
     slow = product.accepted("close 3 MGC 12-26")
     eventually(lambda: product.command(slow)["status"] == "working", what="the broker takes it")
 
 
-def shoot(browser: Browser, product: Product, folder: Path, name: str, signed_in: bool = True) -> None:
+def shoot(
+    browser: Browser,
+    product: Product,
+    folder: Path,
+    name: str,
+    signed_in: bool = True,
+    opened: str | None = None,
+) -> None:
     for size, context in SIZES.items():
         for scheme in ("light", "dark"):
             tab = Tab(browser, product, color_scheme=scheme, reduced_motion="reduce", **NEW_YORK, **context)
@@ -76,6 +91,9 @@ def shoot(browser: Browser, product: Product, folder: Path, name: str, signed_in
                 tab.page.wait_for_selector("#vitals")
             else:
                 tab.page.goto("/login")
+            if opened:
+                tab.page.get_by_text(opened).click()
+                tab.page.locator("details[open]").last.evaluate("it => it.scrollIntoView()")
             suffix = "" if scheme == "light" else "-dark"
             path = folder / f"{name}-{size}{suffix}.png"
             tab.page.screenshot(path=path)

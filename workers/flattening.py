@@ -84,13 +84,18 @@ class Flattening:
     def step(self) -> Step:
         """Read the list, send what is due, read back what was taken. Raises LeaseLost."""
         try:
-            observation = Observation(self._broker, self._claim)
-            positions = observation.positions()
-            legs = [self._leg(holding, observation) for holding in self._holdings(positions)]
+            return self._stepped()
         except BrokerError as exc:
             return self._unread(exc)
+
+    def _stepped(self) -> Step:
+        observation = Observation(self._broker, self._claim)
+        positions = observation.positions()
+        legs = [self._leg(holding, observation) for holding in self._holdings(positions)]
         if not legs:
-            return nothing_open(self._command, positions, self._today, self._was_seen)
+            return self._cancel_the_others() or nothing_open(
+                self._command, positions, self._today, self._was_seen
+            )
         due = [leg for leg in legs if leg.due]
         if not due:
             return self._together(legs, positions)
@@ -258,7 +263,20 @@ class Flattening:
             )
         if strangers := self._strangers(legs, positions):
             return self._watch(common, strangers)
+        if step := self._cancel_the_others():
+            return replace(step, attention=common.attention, holdings=holdings, closed=closed)
         return replace(common, status=self._ended_as(legs))
+
+    def _cancel_the_others(self) -> Step | None:
+        """Of everything, orders where nothing is open go too: they would open something. Raises BrokerError."""
+        if not isinstance(self._command, FlattenEverything):
+            return None
+        observation = Observation(self._broker, self._claim)
+        orders = observation.orders(observation.accounts())
+        if not orders:
+            return None
+        reason = f"orders that are still at work are cancelled: {len(orders)}"
+        return Step(Status.QUEUED, reason, FIRST_READ_BACK, cancel=tuple(orders[:AT_ONCE]))
 
     def _strangers(self, legs: Sequence[Leg], positions: Sequence[Position]) -> list[Position]:
         """What matches and is open, and was not when the flatten began."""
@@ -297,8 +315,10 @@ class Flattening:
             if isinstance(exc, Refused):
                 return Step(Status.REJECTED, exc.detail, attention=Attention.REJECTED)
             return self._again(exc)
-        age = self._claim.since_first_attempt or 0
         attention = self._claim.attention
+        if exc.detail == NO_ROOM:
+            return Step(self._claim.status, self._claim.reason, exc.retry_after, attention)
+        age = self._claim.since_first_attempt or 0
         if age > self._settings.settle_window + self._settings.verify_for:
             attention = attention or Attention.STILL_OPEN
         due_in = max(read_back_delay(age), exc.retry_after or 0)

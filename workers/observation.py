@@ -29,6 +29,7 @@ class Observation:
         self._claim = claim
         self._positions: tuple[Position, ...] | None = None
         self._orders: dict[str, tuple[Order, ...]] = {}
+        self._all_accounts: tuple[str, ...] | None = None
 
     def positions(self) -> tuple[Position, ...]:
         """The open positions: where they are read account by account, of the command's alone. One list serves all."""
@@ -76,13 +77,21 @@ class Observation:
         assert self._broker.venue.lot is not None, "a venue has one lot for all, or terms for each instrument"
         return Terms(self._broker.venue.lot)
 
+    def accounts(self) -> tuple[str, ...]:
+        """All that the credential reaches."""
+        if self._broker.accounts() is None:
+            return (self._broker.name,)
+        if self._all_accounts is None:
+            self._all_accounts = tuple(self._pages(self._broker.accounts))
+        return self._all_accounts
+
     def _accounts(self) -> Sequence[str | None]:
         if self._broker.accounts() is None:
             return (None,)
         command = self._claim.command
         if not isinstance(command, FlattenEverything) and command.account is not None:
             return (command.account,)
-        return tuple(self._pages(self._broker.accounts))
+        return self.accounts()
 
     def _pages(self, listing: Callable[[str | None], Call[Page[T]] | None]) -> Iterator[T]:
         page: str | None = None

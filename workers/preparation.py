@@ -24,10 +24,8 @@ from workers.backoff import retry_delay
 from workers.brokers.broker import Terms
 from workers.observation import Observation
 
-CANCELLED_AT_ONCE = 20
-"""Orders that one call cancels where each is named: the least that a venue of ours documents."""
 MOST_CANCELS = 10
-"""Such calls before a close. Who has more orders than that at work on one position is adding them as we cancel."""
+"""Calls before a close that cancel orders by their ids. Who has more orders is adding them as we cancel."""
 
 BLOCKED = 10.0
 """Seconds that something may stand in a close's way before a person is told."""
@@ -90,7 +88,9 @@ def ambiguous(command: Command, mine: Sequence[Position], today: date) -> str | 
         return f"more than one contract fits that name: {names}. Name one of them"
     if isinstance(command, ClosePosition) and len(mine) > 1:
         shown = ", ".join(sorted(_shown(position) for position in mine))
-        return f"more than one position fits: {shown}. Say which side, or flatten the instrument"
+        one_each = len({position.side for position in mine}) == len(mine)
+        advice = "Say which side, or flatten the instrument" if one_each else "Flatten the instrument"
+        return f"more than one position fits: {shown}. {advice}"
     return None
 
 
@@ -115,14 +115,14 @@ def hurdle(
     """What is in the way of closing a holding. Raises BrokerError where its orders can't be read."""
     cancels = isinstance(command, FlattenEverything) or command.cancel_orders
     calls = sum(it.place == holding.place for it in claim.cancels)
-    cancelled = calls >= (MOST_CANCELS if venue.cancels_by_order else 1)
+    cancelled = calls >= (MOST_CANCELS if venue.cancels_at_once else 1)
     first = isinstance(command, ClosePosition) and not command.whole and cancels and not cancelled
-    if not venue.closing_can_flip and not (first and venue.cancels_by_order):
+    if not venue.closing_can_flip and not (first and venue.cancels_at_once):
         return Hurdle(holding, ()) if first else None
     orders = observation.orders([holding.account])
-    if first and venue.cancels_by_order:
+    if first and venue.cancels_at_once:
         working = [order for order in orders if evidence.could_be_of(holding, order, today)]
-        return Hurdle(holding, tuple(working[:CANCELLED_AT_ONCE])) if working else None
+        return Hurdle(holding, tuple(working[: venue.cancels_at_once])) if working else None
     if first:
         return Hurdle(holding, ())
     closing = evidence.closing_already(holding, orders, today)

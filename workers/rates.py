@@ -86,14 +86,20 @@ def _wait(
     if storage.get(held):
         return max(0.05, storage.get_expiry(held) - time.time())
     limiter = MovingWindowRateLimiter(storage)
-    for name, item in _items(broker, limits, workers):
+    items = list(_items(broker, limits, workers))
+    for name, item in items:
         leaves = item.amount // KEPT_FREE if patient else 0
-        if not (
-            limiter.test(item, broker.name, name, cost=1 + leaves) and limiter.hit(item, broker.name, name)
-        ):
-            seconds = limiter.get_window_stats(item, broker.name, name).reset_time - time.time()
-            return min(max(0.05, seconds), item.get_expiry())
+        if not limiter.test(item, broker.name, name, cost=1 + leaves):
+            return _until_room(limiter, item, broker.name, name)
+    for name, item in items:
+        if not limiter.hit(item, broker.name, name):  # another worker was faster
+            return _until_room(limiter, item, broker.name, name)
     return 0.0
+
+
+def _until_room(limiter: MovingWindowRateLimiter, item: RateLimitItem, *identifiers: str) -> float:
+    seconds = limiter.get_window_stats(item, *identifiers).reset_time - time.time()
+    return min(max(0.05, seconds), item.get_expiry())
 
 
 def _hold(storage: MemoryStorage | RedisStorage, broker: BrokerSettings, seconds: int) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 
-from app.domain.commands import ClosePosition, Command, Quantity
+from app.domain.commands import ClosePosition, Command, Quantity, Unit
 from app.domain.failures import BrokerError
 from app.domain.positions import Fill, Holding, OrderState, Position
 from app.domain.statuses import Attention, Status
@@ -18,7 +18,7 @@ from workers import evidence
 from workers.backoff import read_back_delay, retry_delay
 from workers.brokers.broker import Broker
 from workers.findings import Findings, OrdersFound, age_of, that_may_have_acted
-from workers.observation import Observation
+from workers.observation import NO_ROOM, Observation
 
 SURE_BY_NOW = 30.0
 """Seconds of vain reading after which a person is told."""
@@ -290,6 +290,8 @@ class Reconciliation:
 
     def _read_again(self, status: Status, exc: BrokerError) -> Step:
         """The broker can't be read now. Nothing is concluded from that, and a person is told if it lasts."""
+        if exc.detail == NO_ROOM:
+            return Step(status, self.claim.reason, exc.retry_after, self.claim.attention)
         attention = self.claim.attention
         if self.age - self.settings.settle_window > SURE_BY_NOW:
             attention = Attention.IN_DOUBT if status is Status.IN_DOUBT else Attention.STILL_OPEN
@@ -330,6 +332,6 @@ def gave_up(reason: str, holdings: tuple[Holding, ...] | None, last: PastAttempt
 
 def _less_than_asked(command: Command, holdings: Sequence[Holding]) -> str | None:
     match command:
-        case ClosePosition(size=Quantity(amount)) if holdings and amount > holdings[0].before:
+        case ClosePosition(size=Quantity(amount, Unit.CONTRACTS)) if holdings and amount > holdings[0].before:
             return f"asked for {amount:f}, and {holdings[0].before:f} was open: all of it was closed"
     return None

@@ -37,8 +37,8 @@ class Venue:
     """Whether a credential reaches several accounts, to be named in hooks."""
     opaque_names: bool
     """Whether an instrument may be named by an id (a UUID)."""
-    cancels_by_order: bool
-    """Whether orders are cancelled by their ids, so that they must be read first."""
+    cancels_at_once: int | None
+    """Orders that one call cancels, each by its id, so that they are read first; None: all of an instrument."""
     tells_prices_later: bool
     """Whether what a close came to is told by its orders and fills, not by its answer."""
     transports: tuple[str, ...]
@@ -79,7 +79,7 @@ VENUES = {
             flatten_can_keep_orders=False,  # NT8's flatten cancels the instrument's orders
             names_accounts=True,
             opaque_names=False,
-            cancels_by_order=False,
+            cancels_at_once=None,
             tells_prices_later=False,
             transports=("rest", "websocket"),
             symbol=futures_symbol,
@@ -102,7 +102,7 @@ VENUES = {
             flatten_can_keep_orders=True,
             names_accounts=True,
             opaque_names=True,
-            cancels_by_order=False,
+            cancels_at_once=None,
             tells_prices_later=True,
             transports=("rest",),
             symbol=stock_symbol,
@@ -125,7 +125,7 @@ VENUES = {
             flatten_can_keep_orders=True,
             names_accounts=False,
             opaque_names=False,
-            cancels_by_order=True,
+            cancels_at_once=20,
             tells_prices_later=True,
             transports=("rest",),
             symbol=crypto_symbol,

@@ -50,6 +50,7 @@ class Claim:
     fixed: bool
     """An attempt may have left: before and target stay as they are."""
     attention: Attention | None
+    reason: str | None
     since_first_attempt: float | None
     """Seconds, by the database's clock; None: no attempt yet."""
     age: float = 0.0
@@ -247,6 +248,7 @@ class Claims:
             holdings=holdings_of(row.holdings),
             fixed=row.fixed,
             attention=Attention(row.attention) if row.attention else None,
+            reason=row.reason,
             since_first_attempt=(moment - first).total_seconds() if first else None,
             age=(moment - row.accepted_at).total_seconds(),
             closes=tuple(_past(attempt, moment) for attempt in attempts if attempt.kind == "close"),

@@ -86,6 +86,7 @@ def _open(app: Flask, settings: Settings) -> None:
     check_schema(ledger)
     app.extensions["flatwire_ledger"] = ledger
     app.extensions["flatwire_hooks"] = settings.configuration.hooks
+    app.extensions["flatwire_brokers"] = settings.configuration.brokers
     app.extensions["flatwire_api_tokens"] = settings.api_tokens
     app.extensions["flatwire_doorbell"] = Doorbell(settings.redis_url, tls_verify=settings.redis_tls_verify)
 

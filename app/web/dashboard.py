@@ -12,7 +12,8 @@ from flask_wtf import FlaskForm
 from wtforms import PasswordField, StringField
 from wtforms.validators import InputRequired, Length
 
-from app.domain.commands import Unit
+from app.domain.capabilities import CAPABILITIES
+from app.domain.commands import Action, Unit
 from app.ledger import readers
 from app.web.access import signed_in
 from app.web.presentation import command_document
@@ -20,6 +21,8 @@ from app.web.presentation import command_document
 dashboard = Blueprint("dashboard", __name__)
 
 SHOWN = 40
+_IN_THE_FILE = {"base_url", "credential", "settings", "transports"}
+"""What is no capability, but how a broker is set up."""
 MINUS = "\N{MINUS SIGN}"
 
 
@@ -32,7 +35,7 @@ class LoginForm(FlaskForm):
 @login_required
 def closes() -> str:
     """The newest commands with what they closed."""
-    return render_template("closes.html", **_closes())
+    return render_template("closes.html", **_closes(), **_brokers())
 
 
 @dashboard.get("/closes")
@@ -150,13 +153,22 @@ def _place(position: Mapping[str, Any]) -> tuple[Any, ...]:
     return position["account"], position["instrument"], position["side"]
 
 
+def _brokers() -> dict[str, Any]:
+    """The brokers of the file, and what each can do."""
+    told = [line for name, line in CAPABILITIES.items() if name not in _IN_THE_FILE]
+    return {"brokers": list(current_app.extensions["flatwire_brokers"].values()), "capabilities": told}
+
+
 def _example() -> dict[str, str] | None:
     """A hook's address, and a text that it would take: what to do when nothing has come yet."""
     for hook in current_app.extensions["flatwire_hooks"].values():
         base = current_app.config["PUBLIC_URL"] or request.host_url.rstrip("/")
         account = hook.default_account or next(iter(hook.accounts), None)
         where = "" if account in (None, "*") or not hook.venue.names_accounts else f" in {account}"
-        instrument = next(iter(hook.symbols.values()), hook.venue.example)
+        names = [*hook.symbols.values(), hook.venue.example]
+        instrument = next((name for name in names if hook.allows_instrument(name)), None)
+        if instrument is None or Action.CLOSE not in hook.allow:
+            continue
         return {"address": f"{base}/hooks/{hook.name}/SECRET", "text": f"close {instrument}{where}"}
     return None
 

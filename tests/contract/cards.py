@@ -276,6 +276,21 @@ class BrokerCards:
         assert set(self.books(market).values()) == {0}
         assert not any(market.resting(account, market.instruments[0]) for account in market.accounts)
 
+    @pytest.mark.parametrize("held", [True, False])
+    def test_everything_cancels_orders_where_nothing_is_open(
+        self, shop: Shop, market: Market, held: bool
+    ) -> None:
+        if held:
+            self.long(market)
+        for account in market.accounts:
+            market.rest(account, market.instruments[1])
+
+        history = shop.carried_out(FlattenEverything(market.broker.name), seconds=20)
+
+        assert history.command.status == ("closed" if held else "nothing_open")
+        assert not any(market.resting(account, market.instruments[1]) for account in market.accounts)
+        assert sum(row.quantity for row in history.closed_positions) == (10 if held else 0)
+
     @pytest.mark.parametrize("what", ["whole", "part", "flatten", "everything"])
     def test_with_nothing_open_it_says_so_and_it_is_no_error(
         self, shop: Shop, market: Market, what: str

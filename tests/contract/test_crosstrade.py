@@ -6,12 +6,13 @@ import pytest
 
 from tests.contract.cards import BrokerCards
 from tests.contract.markets import SECRETS, CrossTradeMarket
-from tests.simulators.crosstrade import CrossTradeSimulator
+from tests.simulators.crosstrade import Book, CrossTradeSimulator
 
 
 @pytest.fixture
 def venue() -> Iterator[CrossTradeSimulator]:
-    with CrossTradeSimulator(token=SECRETS["token"]) as venue:
+    book = Book(CrossTradeMarket.accounts)
+    with CrossTradeSimulator(token=SECRETS["token"], book=book) as venue:
         yield venue
 
 

@@ -12,6 +12,8 @@ from app.ledger.connection import Ledger
 from tests.contract.markets import SECRETS, OkxMarket
 from tests.shop import Shop, came_to, closed, numbers
 from tests.simulators.okx import Book, OkxSimulator, PositionMode
+from workers.brokers.metered import Metered
+from workers.rates import Rates
 
 SWAP, ETH, FUTURE, PAIR = "BTC-USDT-SWAP", "ETH-USDT-SWAP", "BTC-USDT-270326", "BTC-USDT"
 
@@ -310,6 +312,32 @@ def test_a_flatten_reads_one_list_and_closes_in_parallel(trader: Trader) -> None
     assert asked.count("close") == 4
     assert trader.book.positions() == []
     assert len(history.closed_positions) == 4
+
+
+def test_the_closes_of_a_flatten_are_in_flight_together(trader: Trader) -> None:
+    for name in (SWAP, ETH, FUTURE):
+        trader.book.set_position(name, "long", 5)
+    slow = 0.4
+    trader.market.venue.bad_day("hang_then_act", on="close", times=None, seconds=slow)
+
+    assert came_to(trader.carried_out(FlattenEverything("desk"), seconds=30)) == ("closed", None)
+
+    came = [request.received_at for request in trader.market.requests()]
+    assert len(came) == 3
+    assert max(came) - min(came) < slow  # each came before any was answered
+
+
+def test_a_flatten_keeps_within_the_limits_of_the_venue(ledger: Ledger) -> None:
+    credential = SECRETS["api_key"], SECRETS["api_secret"], SECRETS["passphrase"]
+    with OkxSimulator(*credential, rate_limit=True) as venue:
+        market = OkxMarket(venue)
+        market.broker = Metered(market.broker, market.settings, Rates())
+        trader = Trader(ledger, market)
+        for name in (SWAP, ETH, FUTURE, PAIR):
+            trader.book.set_position(name, "long", 5)
+
+        assert came_to(trader.carried_out(FlattenEverything("desk"), seconds=60)) == ("closed", None)
+        assert {request.status for request in venue.requests} == {200}
 
 
 @pytest.mark.parametrize(

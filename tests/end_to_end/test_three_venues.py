@@ -1,5 +1,6 @@
 """One product, three venues, real processes: each closes, survives a killed worker, and is shown in one shape."""
 
+import json
 import os
 import signal
 import uuid
@@ -9,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from app.domain.capabilities import CAPABILITIES
+from app.domain.venues import VENUES
 from tests.browser import MISSING, Tab, browser_program, running_browser
 from tests.running import RedisServer, eventually
 from tests.venues import CREDENTIALS, Venues, three_venues
@@ -78,6 +81,16 @@ def test_what_three_venues_closed_stands_on_one_page(venues: Venues) -> None:
     assert complaints == []
 
 
+def test_one_alert_for_two_accounts_is_carried_out_for_each(venues: Venues) -> None:
+    venues.stocks.book.set_position(19817, "AAPL", "short", 7, "150.00")
+    answer = venues.product.send("action=close;instrument=NASDAQ:AAPL;account=19816,19817", hook="stocks")
+    ids = [command["id"] for command in answer.json()["commands"]]
+
+    assert [venues.product.settled(command_id)["account"] for command_id in ids] == ["19816", "19817"]
+    assert [venues.stocks.book.position(account, "AAPL") for account in (19816, 19817)] == [0, 0]
+    assert "NASDAQ:AAPL" in json.dumps(venues.product.command(ids[0])["events"][0])
+
+
 def test_no_credential_of_a_venue_reaches_the_web_process_or_a_log(venues: Venues) -> None:
     product = venues.product
     product.settled(product.accepted("close TSLA", hook="stocks"))
@@ -86,3 +99,25 @@ def test_no_credential_of_a_venue_reaches_the_web_process_or_a_log(venues: Venue
     kept = environ + product.log("web") + product.log("worker")
 
     assert not any(credential in kept for credential in CREDENTIALS.values())
+
+
+def test_the_page_tells_what_each_broker_can_do_by_its_row(venues: Venues) -> None:
+    if not browser_program():
+        pytest.skip(MISSING)
+    with running_browser() as browser:
+        tab = Tab(browser, venues.product)
+        page = tab.sign_in().page
+        page.get_by_text("What each broker can do").click()
+        sections = {
+            section.get_by_role("heading").inner_text(): section.inner_text()
+            for section in page.locator("#brokers section").all()
+        }
+        tab.close()
+
+    assert set(sections) == {"nt8", "cs", "okx"}
+    for name, kind in (("nt8", "crosstrade"), ("cs", "clearstreet"), ("okx", "okx")):
+        venue = VENUES[kind]
+        assert venue.title in sections[name]
+        for field in ("closing_can_flip", "cancels_at_once", "quantity_units"):
+            label, say = CAPABILITIES[field]
+            assert f"{label[0].upper()}{label[1:]}\n{say(venue)}" in sections[name]

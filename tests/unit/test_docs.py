@@ -8,13 +8,14 @@ import pytest
 
 from app.alerts.schemas import ALIASES, SECRET_FIELDS, CloseSchema
 from app.cli import _parser
+from app.domain.capabilities import CAPABILITIES, TOLD_ELSEWHERE
 from app.domain.commands import Action
 from app.domain.statuses import Attention, Status
 from app.domain.venues import VENUES, Venue
 from app.web.documents import AlertQuery, ClosedPositionQuery, CommandQuery
 from config.environment import EnvironmentSchema
 from config.schemas import NOT_YET, BrokerSchema, HookSchema
-from tests.capabilities import ROWS, TOLD_ELSEWHERE, table, table_on_the_page
+from tests.capabilities import table, table_on_the_page
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -65,7 +66,7 @@ def test_the_table_of_venues_is_made_of_their_rows() -> None:
 def test_each_capability_has_a_line_in_the_table() -> None:
     fields = {field.name for field in dataclasses.fields(Venue)}
 
-    assert fields == ROWS.keys() | TOLD_ELSEWHERE
+    assert fields == CAPABILITIES.keys() | TOLD_ELSEWHERE
 
 
 def test_each_make_target_has_a_line_of_help() -> None:

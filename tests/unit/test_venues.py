@@ -241,6 +241,15 @@ def test_what_a_kind_has_not_is_a_fault_with_its_place(kind: str, broker: str, h
     assert list(faults(file(kind, broker, hook))) == [field]
 
 
+@pytest.mark.parametrize(
+    "host", ["https://eea.okx.com", "https://us.okx.com/", "https://my.okx.com/a/prefix"]
+)
+def test_a_key_of_another_region_has_another_host(host: str) -> None:
+    crypto = read(file("okx", f'base_url = "{host}"'), Role.CHECK, ENVIRON)
+
+    assert crypto.brokers["desk"].base_url == host.rstrip("/")
+
+
 def test_a_secret_that_is_missing_is_named() -> None:
     text = file("okx").replace('passphrase = "${C}"', "")
 
