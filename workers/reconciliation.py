@@ -17,6 +17,7 @@ from config.file import BrokerSettings
 from workers import evidence
 from workers.backoff import read_back_delay, retry_delay
 from workers.brokers.broker import Broker
+from workers.closed import closed_by_fills, closed_positions
 from workers.findings import Findings, OrdersFound, age_of, that_may_have_acted
 from workers.observation import NO_ROOM, Observation
 
@@ -151,7 +152,7 @@ class Reconciliation:
             return Step(
                 Status.REJECTED, ended, None, Attention.REJECTED, found.holdings, closed=(), fixed=True
             )
-        closed = evidence.closed_positions(found.holdings, self.last.report, self.today, orders.orders)
+        closed = closed_positions(found.holdings, self.last.report, self.today, orders.orders)
         return Step(Status.GAVE_UP, ended, None, Attention.GAVE_UP, found.holdings, closed=closed)
 
     def _while_live(self, found: Findings, orders: OrdersFound) -> Step:
@@ -167,7 +168,7 @@ class Reconciliation:
 
     def _done_by(self, found: Findings, orders: OrdersFound, reason: str | None) -> Step:
         holdings = evidence.at_target(found.holdings)
-        closed = evidence.closed_positions(holdings, self.last.report, self.today, orders.orders)
+        closed = closed_positions(holdings, self.last.report, self.today, orders.orders)
         reason = reason or _less_than_asked(self.command, holdings)
         return self._settled(found, Step(Status.CLOSED, reason, holdings=holdings, closed=closed))
 
@@ -242,7 +243,7 @@ class Reconciliation:
             fills = found.fills()
         except BrokerError:
             fills = None
-        if closed := evidence.closed_by_fills(fills or (), found.since):
+        if closed := closed_by_fills(fills or (), found.since):
             return Step(Status.CLOSED, "the fills show that it was done", holdings=(), closed=closed)
         if taken or fills is None or fills:
             return Step(Status.CLOSED, "nothing is open any more", holdings=())
@@ -250,7 +251,7 @@ class Reconciliation:
 
     def _closed(self, found: Findings, holdings: tuple[Holding, ...], reason: str | None = None) -> Step:
         fills = self._fills_for_prices(found)
-        closed = evidence.closed_positions(holdings, self.last.report, self.today, fills=fills)
+        closed = closed_positions(holdings, self.last.report, self.today, fills=fills)
         reason = reason or _less_than_asked(self.command, holdings)
         return self._settled(found, Step(Status.CLOSED, reason, holdings=holdings, closed=closed))
 
@@ -326,7 +327,7 @@ def nothing_open(
 
 def gave_up(reason: str, holdings: tuple[Holding, ...] | None, last: PastAttempt | None, today: date) -> Step:
     """Tries or time ran out; what was closed by then is recorded."""
-    closed = evidence.closed_positions(holdings or (), last.report if last else None, today)
+    closed = closed_positions(holdings or (), last.report if last else None, today)
     return Step(Status.GAVE_UP, reason, None, Attention.GAVE_UP, holdings, closed=closed)
 
 

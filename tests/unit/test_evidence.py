@@ -13,6 +13,7 @@ from app.domain.commands import ClosePosition, Command, FlattenEverything, Flatt
 from app.domain.positions import Fill, Holding, Order, Position, Report, Side, Source
 from workers import evidence
 from workers.backoff import FIRST_READ_BACK, LONGEST_READ_BACK, LONGEST_RETRY, read_back_delay, retry_delay
+from workers.closed import closed_by_fills, closed_positions, closed_quantity, exact
 
 TODAY = date(2026, 11, 20)
 SENT_AT = datetime(2026, 11, 20, 12, 0, 0, 700_000, UTC)
@@ -289,9 +290,9 @@ def test_an_order_could_be_of_a_position_whatever_it_calls_it() -> None:
 def test_what_went_beyond_the_target_was_not_ours(
     before: int, target: int, after: int | None, quantity: int
 ) -> None:
-    closed = evidence.closed_positions([holding(before, target, after)], None, TODAY)
+    closed = closed_positions([holding(before, target, after)], None, TODAY)
 
-    assert evidence.closed_quantity(holding(before, target, after)) == quantity
+    assert closed_quantity(holding(before, target, after)) == quantity
     assert [one.quantity for one in closed] == ([quantity] if quantity > 0 else [])
 
 
@@ -311,7 +312,7 @@ def test_the_profit_is_the_closed_part_of_what_the_mark_says(
 ) -> None:
     held = holding(10, 6, 6, market_price=Decimal(5050), profit_loss=Decimal(100))
     report = Report(tuple(shown), ("o1",)) if shown else None
-    (closed,) = evidence.closed_positions([held], report, TODAY)
+    (closed,) = closed_positions([held], report, TODAY)
 
     assert closed.profit_loss == (None if profit_loss is None else Decimal(profit_loss))
     assert (closed.close_price, closed.quantity, closed.source) == (Decimal(close_price), 4, Source.SNAPSHOT)
@@ -333,7 +334,7 @@ def test_fills_alone_tell_what_was_closed_at_their_average_price() -> None:
         fill(-9, at=-5),  # before the attempt
     ]
 
-    first, second = sorted(evidence.closed_by_fills(fills, SENT_AT), key=lambda one: one.account)
+    first, second = sorted(closed_by_fills(fills, SENT_AT), key=lambda one: one.account)
     assert (first.side, first.quantity, first.close_price) == (Side.LONG, 4, Decimal("5101"))
     assert (first.order_ids, first.profit_loss, first.source) == (("o1", "o2"), None, Source.FILLS)
     assert (second.side, second.quantity, second.order_ids) == (Side.SHORT, 5, ())
@@ -363,17 +364,17 @@ def test_fills_alone_tell_what_was_closed_at_their_average_price() -> None:
     ],
 )
 def test_a_number_has_eight_decimals_at_most_and_no_exponent(value: str, text: str) -> None:
-    assert format(evidence.exact(Decimal(value)), "f") == text
+    assert format(exact(Decimal(value)), "f") == text
 
 
 @given(st.decimals(-(10**15), 10**15, allow_nan=False, allow_infinity=False))
 @example(Decimal("1e15"))
 @example(Decimal("-1e-30"))
 def test_a_number_is_the_same_but_for_its_ninth_decimal(value: Decimal) -> None:
-    shown = evidence.exact(value)
+    shown = exact(value)
 
     assert abs(shown - value) <= Decimal("5e-9")
-    assert evidence.exact(shown) == shown
+    assert exact(shown) == shown
     assert -8 <= shown.as_tuple().exponent < 0
     assert not (shown == 0 and shown.is_signed())
 
