@@ -154,7 +154,7 @@ class BrokerSchema(StrictSchema):
     verify_for = Seconds(1, 3600, load_default=60.0)
     retry_for = Seconds(1, 3600, load_default=120.0)
     rate = Number(0.01, 1000)
-    burst = Number(1, 1000)
+    burst = Number(4, 1000)  # a step of a command makes up to four calls
 
     @validates_schema
     def fit_the_kind(self, data: dict[str, Any], **_kw: Any) -> None:

@@ -24,7 +24,7 @@ from workers import evidence, preparation
 from workers.backoff import FIRST_READ_BACK, retry_delay
 from workers.brokers.broker import Broker, Call
 from workers.flattening import Flattening
-from workers.observation import NO_ROOM, Observation
+from workers.observation import NO_ROOM, Observation, wait_for_room
 from workers.reconciliation import Reconciliation, gave_up, nothing_open
 from workers.sending import Departure, Outcome, send
 from workers.tenure import Tenure
@@ -120,7 +120,7 @@ class Execution:
             reason = f"no request can be made of it: {exc}"
             self._move(claim, Step(Status.REJECTED, reason, attention=Attention.REJECTED))
             return
-        if wait := call.room(False):
+        if wait := wait_for_room(claim, call):
             self._move(claim, Step(Status.QUEUED, NO_ROOM, wait))
         elif prepared.cancel is None:
             self._close(claim, call, prepared.holdings)
@@ -144,6 +144,8 @@ class Execution:
     def _planned(self, claim: Claim, observation: Observation) -> Ready | Step:
         """Before and target by a fresh read, and what is in the way. Raises BrokerError."""
         command, venue, today = claim.command, self._broker(claim).venue, self._today()
+        if venue.closing_can_flip:
+            observation.orders_first()
         positions = observation.positions()
         mine = evidence.matching(command, positions, today)
         if not mine:
@@ -264,7 +266,7 @@ class Execution:
         # Those that have no room are left to the next look.
         departures = [Departure(call) for call in calls if not call.room(False)]
         if departures:
-            due = Step(Status.QUEUED, step.reason, 0, step.attention, step.holdings, fixed=True)
+            due = Step(Status.QUEUED, step.reason, 0, step.attention, step.holdings)
             self._journal.move(claim, due, *answers, keep=True)
             outcomes = send(self._journal, claim, settings, "cancel", departures, claim.holdings, late=True)
             answers = tuple(it.answer for it in outcomes)

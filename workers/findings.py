@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from app.domain.commands import ClosePosition, FlattenEverything
 from app.domain.failures import OutcomeUnknown, Refused
-from app.domain.positions import Fill, Holding, Order, Position
+from app.domain.positions import Fill, Holding, Order, OrderState, Position
 from app.ledger.claims import Claim, PastAttempt
 from config.file import BrokerSettings
 from workers import evidence
@@ -47,6 +47,18 @@ class OrdersFound:
     @property
     def filled(self) -> Decimal:
         return sum((order.filled for order in self.orders), Decimal(0))
+
+    def did(self, holdings: Sequence[Holding], today: date) -> bool:
+        """Whether they were filled whole, and made each of these positions as small as it should be."""
+        if any(order.state is OrderState.ENDED for order in self.orders):
+            return False
+        if len(holdings) == 1:  # they are ours by their ids, whatever they call it
+            return self.filled >= holdings[0].before - holdings[0].target
+        return all(
+            sum(order.filled for order in self.orders if evidence.same_position(holding, order, today))
+            >= holding.before - holding.target
+            for holding in holdings
+        )
 
     @property
     def words(self) -> str:

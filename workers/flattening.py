@@ -19,7 +19,7 @@ from workers import evidence, preparation
 from workers.backoff import FIRST_READ_BACK, read_back_delay, retry_delay
 from workers.brokers.broker import Broker, Call
 from workers.findings import that_may_have_acted
-from workers.observation import NO_ROOM, Observation
+from workers.observation import NO_ROOM, Observation, wait_for_room
 from workers.reconciliation import Reconciliation, nothing_open
 from workers.sending import AT_ONCE, Departure, Outcome, send
 
@@ -90,10 +90,12 @@ class Flattening:
 
     def _stepped(self) -> Step:
         observation = Observation(self._broker, self._claim)
+        if self._broker.venue.closing_can_flip and self._claim.status is Status.QUEUED:
+            observation.orders_first()
         positions = observation.positions()
         legs = [self._leg(holding, observation) for holding in self._holdings(positions)]
         if not legs:
-            return self._cancel_the_others() or nothing_open(
+            return self._left_over(legs) or nothing_open(
                 self._command, positions, self._today, self._was_seen
             )
         due = [leg for leg in legs if leg.due]
@@ -194,7 +196,7 @@ class Flattening:
         except ValueError as exc:
             leg.step = Step(Status.REJECTED, f"no request can be made of it: {exc}", None, Attention.REJECTED)
             return None
-        if wait := call.room(False):
+        if wait := wait_for_room(self._claim, call):
             leg.step = Step(Status.QUEUED, NO_ROOM, wait)
             return None
         return Departure(call, leg.holding.place)
@@ -247,7 +249,9 @@ class Flattening:
     def _together(self, legs: Sequence[Leg], positions: Sequence[Position]) -> Step:
         """What becomes of the command."""
         holdings = tuple(_as_left(leg) for leg in legs)
-        closed = tuple(position for leg in legs for position in leg.step.closed)
+        # What is not closed yet, or never will be, is told when the command ends: each position is written once.
+        done = [leg for leg in legs if leg.step.status is Status.CLOSED]
+        closed = tuple(position for leg in done for position in leg.step.closed)
         waiting = [leg.step for leg in legs if not leg.step.status.final]
         attention = next((it for it in GRAVEST_FIRST if it in {leg.step.attention for leg in legs}), None)
         common = Step(Status.WORKING, _reasons(legs), None, attention, holdings, closed=closed)
@@ -263,20 +267,30 @@ class Flattening:
             )
         if strangers := self._strangers(legs, positions):
             return self._watch(common, strangers)
-        if step := self._cancel_the_others():
-            return replace(step, attention=common.attention, holdings=holdings, closed=closed)
-        return replace(common, status=self._ended_as(legs))
+        step = self._left_over(legs) or replace(common, status=self._ended_as(legs))
+        if step.status.final:
+            closed = tuple(position for leg in legs for position in leg.step.closed)
+        return replace(step, holdings=holdings, closed=closed)
 
-    def _cancel_the_others(self) -> Step | None:
-        """Of everything, orders where nothing is open go too: they would open something. Raises BrokerError."""
+    def _left_over(self, legs: Sequence[Leg]) -> Step | None:
+        """Of everything, orders where nothing is open go too: they would open something. Raises BrokerError.
+
+        Orders are read before positions: one that fills between the two reads must not escape both.
+        """
         if not isinstance(self._command, FlattenEverything):
             return None
         observation = Observation(self._broker, self._claim)
         orders = observation.orders(observation.accounts())
+        age = self._claim.since_first_attempt or 0
         if not orders:
-            return None
-        reason = f"orders that are still at work are cancelled: {len(orders)}"
-        return Step(Status.QUEUED, reason, FIRST_READ_BACK, cancel=tuple(orders[:AT_ONCE]))
+            opened = self._strangers(legs, observation.positions())
+            return Step(Status.QUEUED, "something was opened meanwhile", FIRST_READ_BACK) if opened else None
+        named = ", ".join(f"{it.instrument} {it.order_id} in {it.account}" for it in orders[:NAMED])
+        if age >= self._settings.retry_for:
+            reason = f"{len(orders)} orders could not be cancelled: {named}"
+            return Step(Status.GAVE_UP, reason, None, Attention.STILL_OPEN)
+        reason = f"{len(orders)} orders are cancelled that are at work where nothing is open: {named}"
+        return Step(Status.QUEUED, reason, read_back_delay(age), cancel=tuple(orders[:AT_ONCE]))
 
     def _strangers(self, legs: Sequence[Leg], positions: Sequence[Position]) -> list[Position]:
         """What matches and is open, and was not when the flatten began."""

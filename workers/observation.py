@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from app.domain.commands import FlattenEverything
 from app.domain.failures import REPORTED, BrokerError, NotSent, OutcomeUnknown, Refused
@@ -17,6 +17,8 @@ from workers.brokers.broker import Broker, Call, Guard, Page, Terms
 T = TypeVar("T")
 
 NO_ROOM = "waits for the venue's limit on calls"
+LONGEST_PAUSE = 5.0
+"""Seconds that a worker waits for room, at most, between two calls of a step."""
 MOST_PAGES = 50
 """No account has more; a venue that says so for ever is not believed."""
 
@@ -56,6 +58,13 @@ class Observation:
             if account not in self._orders:
                 self._orders[account] = tuple(self._pages(partial(self._broker.orders, account)))
         return tuple(order for account in _distinct(accounts) for order in self._orders[account])
+
+    def orders_first(self) -> None:
+        """Read the orders now that are to be held against positions read later.
+
+        One that fills between the two reads is then still seen, and what it closed is not closed again.
+        """
+        self.orders(account or self._broker.name for account in self._accounts())
 
     def orders_of(self, attempt: PastAttempt, holding: Holding) -> tuple[Order, ...] | None:
         """What became of the orders that an attempt sent; None where the venue can't be asked for them.
@@ -110,7 +119,7 @@ class Observation:
 
     def _read(self, call: Call[T]) -> T:
         # What is read for a close that is to go out comes before what is read to see how one went.
-        if wait := call.room(self._claim.status is not Status.QUEUED):
+        if wait := wait_for_room(self._claim, call, patient=self._claim.status is not Status.QUEUED):
             raise NotSent(NO_ROOM, retry_after=wait)
         started = time.monotonic()
 
@@ -125,6 +134,20 @@ class Observation:
             raise
         keep(REPORTED, answered.answer, None)
         return answered.result
+
+
+def wait_for_room(claim: Claim, call: Call[Any], *, patient: bool = False) -> float:
+    """Seconds until the limits have room for a call; 0: make it now.
+
+    The first call of a step waits in the ledger. Those that follow are waited for here, as long as that is short: put
+    back, the step would begin with its reads again, and spend on them what room there is.
+    """
+    until = time.monotonic() + (LONGEST_PAUSE if claim.calls else 0.0)
+    while (wait := call.room(patient)) and time.monotonic() + wait <= until:
+        time.sleep(wait)
+    if not wait:
+        claim.calls += 1
+    return wait
 
 
 def guard(claim: Claim) -> Guard:

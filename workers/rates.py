@@ -23,8 +23,10 @@ log = structlog.get_logger(__name__)
 
 ALONE = 5.0
 """Seconds that a worker keeps to its share after Redis failed, before it asks again."""
-LONGEST_HOLD = 300.0
+LONGEST_HOLD = 120.0
 """Seconds that one "too fast" can hold all calls to a broker: a header that is wrong must not stop a day's closes."""
+A_STEP = 4
+"""Calls that a step may make one after the other: positions, orders, how the instrument is counted, the close."""
 KEPT_FREE = 4
 """One in so many of a limit's calls is left to closes by whoever reads with time to spare."""
 
@@ -114,11 +116,14 @@ def _held(broker: BrokerSettings) -> str:
 def _items(
     broker: BrokerSettings, limits: tuple[Limit, ...], workers: int
 ) -> Iterator[tuple[str, RateLimitItem]]:
-    """Each limit as the library counts it: whole calls in whole seconds, a share of it for one of several workers."""
+    """Each limit as the library counts it: whole calls in whole seconds, a share of it for one of several workers.
+
+    One for fewer calls than a step makes is stretched: so many in as much more time.
+    """
     if broker.rate is not None:
         burst = int(broker.burst or max(1, broker.rate))
         limits = (*limits, Limit("all", burst, burst / broker.rate))
     for limit in limits:
-        calls = max(1, math.floor(limit.calls / workers))
+        calls = max(A_STEP, math.floor(limit.calls / workers))
         seconds = math.ceil(calls * limit.seconds * workers / limit.calls)
         yield limit.name, RateLimitItemPerSecond(calls, seconds)

@@ -142,7 +142,7 @@ class Reconciliation:
         if orders.live:
             return self._while_live(found, orders)
         asked = sum((h.before - h.target for h in found.holdings), evidence.NOTHING)
-        if orders.filled >= asked:
+        if orders.did(found.holdings, self.today):
             reason = None if found.all_reached else "done; what is open now was opened after"
             return self._done_by(found, orders, reason)
         ended = f"its order ended with {orders.filled:f} of {asked:f} filled ({orders.words})"

@@ -37,6 +37,13 @@ class Throttled(BrokerError):
 
     outcome = "throttled"
 
+    def __init__(
+        self, detail: str, *, answer: Any = None, retry_after: float | None = None, others_too: bool = True
+    ) -> None:
+        super().__init__(detail, answer=answer, retry_after=retry_after)
+        self.others_too = others_too
+        """Whether it is about how fast we call, so that other calls must wait as well; else about what this one asks."""
+
 
 class Refused(BrokerError):
     """Raised when the venue says a definite no."""

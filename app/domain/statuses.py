@@ -71,6 +71,7 @@ NEXT: dict[Status, frozenset[Status]] = {
     Status.WORKING: frozenset(
         {
             Status.QUEUED,  # "nothing open" was said, and a read shows the position: nothing was done
+            Status.IN_DOUBT,  # one of a flatten's calls is in doubt again
             Status.CLOSED,
             Status.NOTHING_OPEN,
             Status.REJECTED,  # its orders ended unfilled

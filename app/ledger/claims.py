@@ -67,6 +67,8 @@ class Claim:
     """Made under this claim and not written yet."""
     seen: set[Sighting] = field(default_factory=set)
     """What was seen open under this claim."""
+    calls: int = 0
+    """Made under this claim so far."""
     may_call: Callable[[float], bool] = lambda seconds: True
     """Whether this process may call the broker for so many seconds more."""
 

@@ -34,6 +34,7 @@ LOST: list[tuple[str, dict[str, Any]]] = [
     ("hang_then_act", {"seconds": 0.9}),
     ("not_json", {"acts": False}),
     ("html_page", {"acts": False}),
+    ("wrong_type", {"acts": False}),
     ("truncated_json", {"acts": False}),
     ("wrong_shape", {"acts": False}),
     ("wrong_shape", {"acts": False, "body": float("nan")}),
@@ -49,6 +50,7 @@ DONE: list[tuple[str, dict[str, Any]]] = [
     ("cut_mid_answer", {}),
     ("not_json", {"acts": True}),
     ("html_page", {"acts": True}),
+    ("wrong_type", {"acts": True}),
     ("truncated_json", {"acts": True}),
     ("wrong_shape", {"acts": True}),
     ("late_action", {"seconds": 0.2}),
@@ -445,7 +447,15 @@ class BrokerCards:
             made(call)
 
         assert len(market.sent) == 1
-        answered = mishap in ("timeout_408", "error_500", "error_502", "not_json", "html_page", "wrong_shape")
+        answered = mishap in (
+            "timeout_408",
+            "error_500",
+            "error_502",
+            "not_json",
+            "html_page",
+            "wrong_shape",
+            "wrong_type",
+        )
         assert (unknown.value.answer is not None) or not answered
 
     @parts

@@ -54,10 +54,9 @@ def broker(venue: CrossTradeSimulator) -> Iterator[Broker]:
 
 @contextmanager
 def broker_at(url: str, **changes: Any) -> Iterator[Broker]:
-    secrets = {"token": Secret(TOKEN)}
-    times = TIMES | changes
+    given = {"secrets": {"token": Secret(TOKEN)}, **TIMES, **changes}
     broker = broker_of(
-        BrokerSettings("nt8", VENUES["crosstrade"], secrets, url, transport="websocket", **times)
+        BrokerSettings("nt8", VENUES["crosstrade"], base_url=url, transport="websocket", **given)
     )
     try:
         yield broker
@@ -381,6 +380,7 @@ def test_a_reply_that_drips_in_time_is_read(venue: CrossTradeSimulator) -> None:
         (Fault.HTML_PAGE, "CrossTrade | Log in"),
         (Fault.NOT_A_NUMBER, "NaN"),
         (Fault.NO_ID, "closedPositions"),
+        (Fault.WRONG_TYPE, "closedPositions"),
         (Fault.CLOSES, "{'closed': {'code': 1001, 'reason': 'Going away'}}"),
     ],
 )
@@ -873,3 +873,29 @@ def test_the_credential_stands_in_no_record_error_or_log(
     assert TOKEN not in json.dumps(kept)
     assert TOKEN not in caplog.text
     assert TOKEN not in "".join(capfd.readouterr())
+
+
+@pytest.mark.parametrize("breaks_off", [False, True])
+def test_no_spelling_of_the_credential_stands_in_what_is_kept(breaks_off: bool) -> None:
+    """An echo comes escaped as the venue's JSON likes, in a reply, in what is none, and in the words of an end."""
+    token = "the-token/0123456789"
+    echo = token.replace("/", "\\/").replace("-", "\\u002d")
+
+    def talk(connection: ServerConnection) -> None:
+        request = json.loads(connection.recv())
+        reply = f'{{"id": "{request["id"]}", "data": {{"error": "unauthorized: {echo}", "token": "{echo}"}}}}'
+        connection.send(reply[:-1] if breaks_off else reply)
+        connection.close(1008, echo)
+
+    with (
+        scripted(talk) as url,
+        broker_at(url, secrets={"token": Secret(token)}) as broker,
+        pytest.raises(OutcomeUnknown if breaks_off else Refused) as caught,
+    ):
+        made(close(broker))
+
+    told = f"{caught.value} {caught.value.detail} {caught.value.answer}"
+    assert "unauthorized: ***" in told
+    assert ("closed" in told) is breaks_off
+    for text in (token, echo, echo.replace("\\", "\\\\")):
+        assert text not in told

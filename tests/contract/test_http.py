@@ -9,6 +9,8 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -582,6 +584,102 @@ def test_what_is_not_json_is_no_body_and_its_text_is_kept(text: str) -> None:
     assert answer.for_the_record() == {"status": 200, "body": text[: http.KEPT_ANSWER]}
 
 
+@pytest.mark.parametrize(
+    ("kind", "is_json"),
+    [
+        (None, True),
+        ("", True),
+        ("application/json", True),
+        ("Application/JSON; charset=UTF-8", True),
+        ("application/json;charset=utf-8", True),
+        ("application/problem+json", True),
+        ("application/vnd.venue.v1+json; charset=utf-8", True),
+        ("text/html", False),
+        ("text/html; charset=utf-8", False),
+        ("text/plain", False),
+        ("text/json", False),
+        ("application/jsonp", False),
+        ("application/xml; note=application/json", False),
+        ("application/json, text/html", False),
+        ("json", False),
+        ("+json", False),
+    ],
+)
+def test_an_answer_that_calls_itself_something_else_has_no_body(kind: str | None, is_json: bool) -> None:
+    """A page of somebody in between may hold anything, so it is no success; its text is kept."""
+    body = {"success": True}
+    headers = [] if kind is None else [b"Content-Type: " + kind.encode()]
+    with Server(answers(whole(json.dumps(body).encode(), b"200 OK", *headers))) as server:
+        answer = send(server)
+
+    assert answer.body == (body if is_json else None)
+    assert answer.for_the_record()["body"] == (body if is_json else json.dumps(body))
+
+
+DATE = "Wed, 21 Oct 2026 07:28:00 GMT"
+LONGEST = 86_400.0
+
+
+@pytest.mark.parametrize(
+    ("headers", "wait"),
+    [
+        ({}, None),
+        ({"Retry-After": "7"}, 7.0),
+        ({"retry-after": " 7 "}, 7.0),
+        ({"RETRY-AFTER": "0"}, 0.0),
+        ({"Retry-After": "1.5"}, 1.5),
+        ({"Retry-After": "0.0"}, 0.0),
+        ({"Retry-After": "86400.1"}, LONGEST),
+        ({"Retry-After": "9" * 400}, LONGEST),
+        *(
+            ({"Retry-After": said}, None)
+            for said in (
+                "",
+                "soon",
+                "-1",
+                "-0.5",
+                "+7",
+                "1e3",
+                "1.",
+                ".5",
+                "7 s",
+                "7, 8",
+                "NaN",
+                "inf",
+                "²",
+                "٣",
+            )
+        ),
+        ({"Retry-After": "Wed, 21 Oct 2026 07:28:30 GMT", "Date": DATE}, 30.0),
+        ({"Retry-After": "Wed, 21 Oct 2026 09:28:30 +0200", "date": DATE}, 30.0),
+        ({"Retry-After": "Wed, 21 Oct 2026 07:28:30 -0000", "Date": DATE}, 30.0),
+        ({"Retry-After": DATE, "Date": DATE}, 0.0),
+        ({"Retry-After": "Wed, 21 Oct 2026 07:27:59 GMT", "Date": DATE}, None),
+        ({"Retry-After": "Thu, 22 Oct 2026 07:28:01 GMT", "Date": DATE}, LONGEST),
+        ({"Retry-After": "Fri, 31 Dec 9999 23:59:59 GMT", "Date": "Mon, 01 Jan 0001 00:00:00 GMT"}, LONGEST),
+        ({"Retry-After": "Mon, 01 Jan 99999999999999999999 00:00:00 GMT", "Date": DATE}, None),
+        ({"Retry-After": "Thu, 01 Jan 1970 00:00:00 GMT"}, None),
+        ({"Retry-After": "Fri, 31 Dec 9999 23:59:59 GMT", "Date": "soon"}, LONGEST),
+    ],
+    ids=str,
+)
+def test_the_venues_wait_is_in_seconds_or_a_moment_of_its_clock(
+    headers: dict[str, str], wait: float | None
+) -> None:
+    assert http.HttpAnswer(429, headers, None, "").retry_after == wait
+
+
+def test_a_moment_is_ours_where_the_venue_tells_no_time() -> None:
+    until = format_datetime(datetime.now(UTC) + timedelta(seconds=90), usegmt=True)
+
+    assert 80 < (http.HttpAnswer(429, {"Retry-After": until}, None, "").retry_after or 0) <= 90
+
+
+@pytest.mark.parametrize("date", ["soon", "", "Mon, 01 Jan 99999999999999999999 00:00:00 GMT"])
+def test_a_date_that_is_none_is_no_failure(date: str) -> None:
+    assert http.HttpAnswer(200, {"Date": date}, None, "").date is None
+
+
 def test_json_is_the_body_and_the_record() -> None:
     with Server(
         answers(whole(json.dumps({"a": [1.5, "é"]}).encode(), b"418 Teapot", b"Retry-After: 7"))
@@ -654,6 +752,21 @@ def test_a_venue_that_breaks_off_leaves_the_outcome_unknown(
         http.send(request, TIMEOUTS, allowed)
 
     assert len(venue.requests) == 1
+
+
+@pytest.mark.parametrize(("acts", "left"), [(True, 0), (False, 10)])
+def test_the_right_answer_under_a_wrong_name_is_no_answer(
+    venue: CrossTradeSimulator, acts: bool, left: int
+) -> None:
+    venue.bad_day(Fault.WRONG_TYPE, acts=acts)
+    url = f"{venue.url}/v1/api/accounts/Sim101/positions/close"
+    request = HttpRequest("POST", url, {"Authorization": f"Bearer {TOKEN}"}, {"instrument": "MES 12-26"})
+
+    answer = http.send(request, TIMEOUTS, allowed)
+
+    assert (answer.status, answer.body) == (200, None)
+    assert '"success": true' in answer.text
+    assert venue.book.quantity("Sim101", "MES 12-26") == left
 
 
 def test_a_venue_that_does_not_listen_was_sent_nothing(venue: CrossTradeSimulator) -> None:

@@ -12,9 +12,14 @@ from hypothesis import strategies as st
 
 from app.domain.failures import BrokerError, OutcomeUnknown, Refused, Throttled
 from app.domain.positions import Fill, Order, Position, Report, Side
+from app.domain.venues import VENUES
+from config.file import BrokerSettings
+from config.secrets import Secret
+from workers.brokers import http
 from workers.brokers.crosstrade import answers, requests
+from workers.brokers.crosstrade.adapter import CrossTrade
 from workers.brokers.crosstrade.envelope import Answer, of_http
-from workers.brokers.crosstrade.fields import Unreadable
+from workers.brokers.fields import Unreadable
 from workers.brokers.http import HttpAnswer, HttpRequest, parsed
 
 MOMENT = datetime(2026, 3, 2, 14, 31, 4, tzinfo=UTC)
@@ -297,20 +302,7 @@ def test_a_documented_error_is_a_definite_no_in_the_venues_words(given_: Answer,
         assert caught.value.answer == given_.record
 
 
-@pytest.mark.parametrize(
-    ("headers", "wait"),
-    [
-        ({}, None),
-        ({"Retry_After": "7"}, 7.0),
-        ({"retry_after": " 7 "}, 7.0),
-        ({"Retry_After": "0"}, 0.0),
-        ({"Retry_After": "soon"}, None),
-        ({"Retry_After": "-1"}, None),
-        ({"Retry_After": "²"}, None),  # a digit, and no number
-        ({"Retry_After": "Wed, 21 Oct 2026 07:28:00 GMT"}, None),
-        ({"Retry_After": "9" * 30}, 86400.0),  # no number of a database's clock
-    ],
-)
+@pytest.mark.parametrize(("headers", "wait"), [({}, None), ({"Retry_After": "7"}, 7.0)])
 def test_429_is_throttled_with_the_venues_wait(headers: dict[str, str], wait: float | None) -> None:
     with pytest.raises(Throttled) as caught:
         answers.report_of(answer(429, {"error": "Rate limit exceeded"}, **headers))
@@ -392,12 +384,12 @@ def test_what_no_page_documents_settles_nothing(given_: Answer) -> None:
     ids=str,
 )
 def test_a_close_whose_positions_can_not_be_read_settles_nothing(closed: Any) -> None:
-    with pytest.raises(OutcomeUnknown, match="can't be read"):
+    with pytest.raises(Unreadable):
         answers.report_of(answer(200, {"closedPositions": closed, "success": True}))
 
 
 def test_a_list_is_no_answer_to_a_close() -> None:
-    with pytest.raises(OutcomeUnknown, match="a list where an object belongs"):
+    with pytest.raises(Unreadable, match="a list where an object belongs"):
         answers.report_of(answer(200, [MES]))
 
 
@@ -471,7 +463,7 @@ def test_a_price_that_is_not_said_is_none(missing: str) -> None:
     ids=str,
 )
 def test_a_position_that_can_not_be_read_fails_loudly(changes: dict[str, Any]) -> None:
-    with pytest.raises((Unreadable, OutcomeUnknown)):
+    with pytest.raises(Unreadable):
         answers.positions_of(shown(**changes))
 
 
@@ -484,7 +476,7 @@ def test_a_read_without_its_list_is_never_taken_for_an_empty_one(
     items: Any, name: str, parse: Callable[[Answer], Any]
 ) -> None:
     for body in ({name: items, "success": True}, {"success": True}, {"closedPositions": []}):
-        with pytest.raises(OutcomeUnknown, match=f"no list of {name}"):
+        with pytest.raises(Unreadable, match=f"no list of {name}"):
             parse(answer(200, body))
 
 
@@ -588,8 +580,60 @@ def test_a_fill_may_have_no_order_and_a_price_below_zero() -> None:
     ids=str,
 )
 def test_a_fill_that_can_not_be_read_fails_loudly(changes: dict[str, Any]) -> None:
-    with pytest.raises((Unreadable, OutcomeUnknown)):
+    with pytest.raises(Unreadable):
         answers.fills_of(answer(200, [EXECUTION | changes]))
+
+
+# The adapter
+
+TOKEN = "the-token/0123456789"
+SPELLINGS: list[Callable[[str], str]] = [
+    str,
+    lambda token: token.replace("/", "\\/"),
+    lambda token: token.replace("/", "\\u002f").replace("-", "\\u002D"),
+    lambda token: "".join(f"\\u{ord(it):04x}" for it in token),
+]
+
+
+def broker_that_hears(given_: HttpAnswer, monkeypatch: pytest.MonkeyPatch) -> CrossTrade:
+    monkeypatch.setattr(http, "send", lambda request, timeouts, guard: given_)
+    return CrossTrade(
+        BrokerSettings("nt8", VENUES["crosstrade"], {"token": Secret(TOKEN)}, "https://venue.example")
+    )
+
+
+@pytest.mark.parametrize("spelled", SPELLINGS)
+@pytest.mark.parametrize(
+    ("headers", "failure"), [({}, Refused), ({"Content-Type": "text/html"}, OutcomeUnknown)]
+)
+def test_no_spelling_of_the_token_is_in_a_record(
+    monkeypatch: pytest.MonkeyPatch,
+    spelled: Callable[[str], str],
+    headers: dict[str, str],
+    failure: type[BrokerError],
+) -> None:
+    """Whether the echo was read, or kept as the text it was."""
+    echo = spelled(TOKEN)
+    text = f'{{"error": "unauthorized", "detail": "Bearer {echo}", "{echo}": ["{echo}"]}}'
+    broker = broker_that_hears(http.answer_of(401, headers, text), monkeypatch)
+
+    with pytest.raises(failure) as caught:
+        broker.positions().make(lambda seconds: None)
+
+    told = f"{caught.value} {caught.value.detail} {caught.value.answer}"
+    assert "***" in told
+    assert TOKEN not in told
+    assert echo not in told.replace("\\\\", "\\")
+
+
+def test_an_answer_that_can_not_be_read_settles_nothing_and_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    body = {"positions": [MES | {"quantity": "four"}], "success": True}
+    broker = broker_that_hears(http.answer_of(200, {}, json.dumps(body)), monkeypatch)
+
+    with pytest.raises(OutcomeUnknown, match="CrossTrade's answer can't be read") as caught:
+        broker.positions().make(lambda seconds: None)
+
+    assert caught.value.answer == {"status": 200, "body": body}
 
 
 # Junk

@@ -11,10 +11,13 @@ from hypothesis import strategies as st
 
 from app.domain.failures import BrokerError, OutcomeUnknown, Refused, Throttled
 from app.domain.positions import Report, Side
+from config.secrets import Secret
+from workers.brokers.answering import answered
 from workers.brokers.crosstrade import answers, messages, requests
 from workers.brokers.crosstrade.envelope import Answer
-from workers.brokers.crosstrade.fields import Unreadable
+from workers.brokers.crosstrade.messages import Message
 from workers.brokers.crosstrade.requests import RpcRequest
+from workers.brokers.fields import Unreadable
 from workers.brokers.http import KEPT_ANSWER
 
 MES = {
@@ -29,9 +32,14 @@ NOTHING = "No positions found for instrument 'ES 12-24'"
 PARSES = (answers.report_of, answers.positions_of)
 
 
+def message(**fields: Any) -> Message:
+    """A reply with these fields beside its id."""
+    return messages.message_of(json.dumps({"id": "7", **fields}), [])
+
+
 def reply(**fields: Any) -> Answer:
-    """What a reply with these fields beside its id means."""
-    return messages.answer_of(messages.message_of(json.dumps({"id": "7", **fields})))
+    """What such a reply says."""
+    return messages.answer_of(message(**fields))
 
 
 # Requests
@@ -140,16 +148,40 @@ def test_the_websocket_is_beside_the_rest_api(base: str, stream: str) -> None:
     ],
 )
 def test_a_message_answers_the_request_that_it_names(text: str, id_: str | None, push: bool) -> None:
-    message = messages.message_of(text)
+    message = messages.message_of(text, [])
 
     assert (message.id, message.is_push) == (id_, push)
 
 
 def test_a_message_is_kept_for_the_record_if_not_at_any_length() -> None:
-    assert messages.message_of('{"id": "7", "data": {}}').for_the_record() == {
+    assert messages.message_of('{"id": "7", "data": {}}', []).for_the_record() == {
         "message": {"id": "7", "data": {}}
     }
-    assert messages.message_of("x" * 10**6).for_the_record() == {"message": "x" * KEPT_ANSWER}
+    assert messages.message_of("x" * 10**6, []).for_the_record() == {"message": "x" * KEPT_ANSWER}
+
+
+TOKEN = "the-token/0123456789"
+
+
+@pytest.mark.parametrize(
+    "echo",
+    [
+        TOKEN,
+        TOKEN.replace("/", "\\/"),
+        TOKEN.replace("/", "\\u002F").replace("-", "\\u002d"),
+        "".join(f"\\u{ord(it):04X}" for it in TOKEN),
+    ],
+)
+def test_no_spelling_of_the_token_is_in_a_message(echo: str) -> None:
+    """Nor in one that breaks off, and is kept as the text it was."""
+    text = f'{{"id": "7", "data": {{"error": "unauthorized: {echo}", "{echo}": ["{echo}"]}}}}'
+
+    whole = messages.message_of(text, [Secret(TOKEN)])
+    broken = messages.message_of(text[:-1], [Secret(TOKEN)])
+
+    assert whole.body == {"id": "7", "data": {"error": "unauthorized: ***", "***": ["***"]}}
+    assert broken.body is None
+    assert whole.text[:-1] == broken.text == text[:-1].replace(echo, "***")
 
 
 # What a reply settles
@@ -258,14 +290,18 @@ def test_what_no_page_documents_settles_nothing(fields: dict[str, Any]) -> None:
         assert caught.value.answer == {"message": {"id": "7", **fields}}
 
 
-def test_a_close_whose_positions_can_not_be_read_settles_nothing() -> None:
-    with pytest.raises(OutcomeUnknown, match="can't be read"):
-        answers.answered(reply(data={"closedPositions": [{}], "success": True}), answers.report_of)
+@pytest.mark.parametrize(
+    ("parse", "data"),
+    [
+        (answers.report_of, {"closedPositions": [{}], "success": True}),
+        (answers.positions_of, [MES | {"quantity": "four"}]),
+    ],
+)
+def test_what_can_not_be_read_settles_nothing(parse: Callable[[Answer], Any], data: Any) -> None:
+    with pytest.raises(OutcomeUnknown, match="CrossTrade's answer can't be read") as caught:
+        answered("CrossTrade", message(data=data), lambda said: parse(messages.answer_of(said)))
 
-
-def test_a_read_that_can_not_be_read_settles_nothing() -> None:
-    with pytest.raises(OutcomeUnknown, match="can't be read"):
-        answers.answered(reply(data=[MES | {"quantity": "four"}]), answers.positions_of)
+    assert caught.value.answer == {"message": {"id": "7", "data": data}}
 
 
 json_values = st.recursive(

@@ -1,13 +1,14 @@
 """One HTTP request, sent once, on a connection of its own: no retry, no redirect, no proxy, one deadline."""
 
 import json
+import re
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -22,6 +23,11 @@ from workers.brokers.broker import Guard
 LARGEST_ANSWER = 1024 * 1024
 KEPT_ANSWER = 16 * 1024
 """Characters of an unreadable answer that are kept as evidence."""
+LONGEST_WAIT = 86_400.0
+"""Seconds. A venue that asks for more has a clock that is off, or means something else."""
+
+_JSON_TYPE = re.compile(r"(application/json|[^\s/;,]+/[^\s/;,]+\+json)\s*(;[^,]*)?", re.IGNORECASE)
+_SECONDS = re.compile(r"[0-9]+(\.[0-9]+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +42,7 @@ class Timeouts:
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
-    """A request as a venue's wire module builds it."""
+    """A request as a venue's `requests` builds it."""
 
     method: str
     url: str
@@ -55,7 +61,7 @@ class HttpRequest:
 
 @dataclass(frozen=True, slots=True)
 class HttpAnswer:
-    """A whole answer. The body is JSON, parsed; None where it is not (the text says what it was)."""
+    """A whole answer. The body is JSON, parsed; None where it is none, or says that it is not (the text is kept)."""
 
     status: int
     headers: dict[str, str]
@@ -69,11 +75,33 @@ class HttpAnswer:
     @property
     def date(self) -> datetime | None:
         """When it was sent, by the clock of who answered; None where that is not said."""
-        said = next((value for name, value in self.headers.items() if name.lower() == "date"), None)
-        try:
-            return None if said is None else parsedate_to_datetime(said)
-        except ValueError:
+        return _moment(self.header("date"))
+
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds that the venue asks us to wait; None where it does not, or makes no sense.
+
+        https://www.rfc-editor.org/rfc/rfc9110#name-retry-after: seconds, or a moment, which is the venue's clock's.
+        """
+        said = (self.header("retry-after") or "").strip()
+        if _SECONDS.fullmatch(said):
+            return min(float(said), LONGEST_WAIT)
+        until = _moment(said)
+        if until is None:
             return None
+        wait = (until - (self.date or datetime.now(UTC))).total_seconds()
+        return min(wait, LONGEST_WAIT) if wait >= 0 else None
+
+    def header(self, name: str) -> str | None:
+        """A header, by its name in lower case."""
+        return next((value for said, value in self.headers.items() if said.lower() == name), None)
+
+
+def answer_of(status: int, headers: dict[str, str], text: str) -> HttpAnswer:
+    """A whole answer. One that calls itself anything but JSON has no body: a page is no success, whatever it holds."""
+    answer = HttpAnswer(status, headers, None, text)
+    kind = (answer.header("content-type") or "").strip()
+    return answer if kind and not _JSON_TYPE.fullmatch(kind) else replace(answer, body=parsed(text))
 
 
 def send(request: HttpRequest, timeouts: Timeouts, guard: Guard) -> HttpAnswer:
@@ -99,7 +127,7 @@ def send(request: HttpRequest, timeouts: Timeouts, guard: Guard) -> HttpAnswer:
                 raise TimeoutError("the deadline cut the answer")
     except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as exc:
         raise _failure(line, exc) from exc
-    return HttpAnswer(response.status_code, dict(response.headers), parsed(text), text)
+    return answer_of(response.status_code, dict(response.headers), text)
 
 
 def _failure(line: "_Line", exc: Exception) -> NotSent | OutcomeUnknown:
@@ -135,6 +163,15 @@ def parsed(text: str) -> Any:
         return json.loads(text, parse_constant=refuse, parse_float=_number)
     except (ValueError, RecursionError):
         return None
+
+
+def _moment(text: str | None) -> datetime | None:
+    """A moment as HTTP spells it; None where it is none."""
+    try:
+        moment = None if text is None else parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
+        return None
+    return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment
 
 
 def _number(text: str) -> float:

@@ -20,7 +20,7 @@ WITHOUT_A_WORD = 1.0
 
 
 class Metered:
-    """A broker as it is, each of its calls with `room`; what the venue throttles holds back the others too."""
+    """A broker as it is, each of its calls with `room`; a venue that finds us too fast holds back the others too."""
 
     def __init__(self, broker: Broker, settings: BrokerSettings, rates: Rates) -> None:
         self._broker = broker
@@ -83,7 +83,8 @@ class Metered:
             try:
                 return call.make(guard)
             except Throttled as exc:
-                self._rates.hold(self._settings, exc.retry_after or WITHOUT_A_WORD)
+                if exc.others_too:
+                    self._rates.hold(self._settings, exc.retry_after or WITHOUT_A_WORD)
                 raise
 
         return replace(call, room=room, make=make)

@@ -50,6 +50,8 @@ class Fault(StrEnum):
     """200 with a body that is not JSON though it says so; done if `acts`."""
     HTML_PAGE = "html_page"
     """200 with an HTML page; done if `acts`."""
+    WRONG_TYPE = "wrong_type"
+    """200 with the right answer, told to be text/html; done if `acts`."""
     TRUNCATED_JSON = "truncated_json"
     """200 whose Content-Length is right and whose body stops half-way; done if `acts`."""
     WRONG_SHAPE = "wrong_shape"

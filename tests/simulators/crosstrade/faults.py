@@ -1,7 +1,8 @@
 """Bad days in CrossTrade's words: what may go wrong, and what the venue then says.
 
 Over the WebSocket the same days go the same way as far as they can: bodies come in messages, which have no status and
-no headers; a page or what is not JSON is a message of that text; what cuts or ends a line takes all the calls on it along.
+no headers; a page or what is not JSON is a message of that text; an answer of the wrong type is one without an id, which
+answers nobody; what cuts or ends a line takes all the calls on it along.
 """
 
 from collections.abc import Callable
@@ -55,6 +56,8 @@ class Fault(StrEnum):
     """200 with a body that is not JSON though it says so; done if `acts`."""
     HTML_PAGE = "html_page"
     """200 with an HTML page; done if `acts`."""
+    WRONG_TYPE = "wrong_type"
+    """200 with the right answer, told to be text/html; done if `acts`."""
     TRUNCATED_JSON = "truncated_json"
     """200 whose Content-Length is right and whose body stops half-way; done if `acts`."""
     SUCCESS_FALSE = "success_false"

@@ -13,6 +13,7 @@ The faults that any venue may have, by name, and what each does to one exchange.
 `cut_mid_answer`            done, then the connection is reset in the middle of the answer
 `not_json`                  200 with a body that is not JSON though it says so; done if `acts`
 `html_page`                 200 with an HTML page; done if `acts`
+`wrong_type`                200 with the right answer, told to be text/html; done if `acts`
 `truncated_json`            200 whose Content-Length is right and whose body stops half-way; done if `acts`
 `wrong_shape`               200 with `body`, JSON that answers nothing; done if `acts`
 `redirect`                  302 to `location`, which answers 200 to whoever follows; done if `acts`
@@ -30,7 +31,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from .exchange import JSON_TYPE, Exchange
+from .exchange import JSON_TYPE, Exchange, json_bytes
 from .records import Answer, FillPlan
 
 HTML = "text/html; charset=utf-8"
@@ -106,6 +107,7 @@ def shared(wording: Wording) -> dict[str, Kind]:
         "cut_mid_answer": Kind(_cut_mid_answer),
         "not_json": Kind(acting_if_told(_not_json), acts | {"text": "OK"}),
         "html_page": Kind(acting_if_told(_html_page(wording)), acts),
+        "wrong_type": Kind(_wrong_type(wording), acts),
         "truncated_json": Kind(_truncated_json(wording), acts),
         "wrong_shape": Kind(acting_if_told(_wrong_shape), acts | {"body": wording.wrong_shape}),
         "redirect": Kind(acting_if_told(_redirect), {"acts": False, "location": wording.elsewhere}),
@@ -205,6 +207,14 @@ def _not_json(exchange: Exchange, options: Options) -> None:
 
 def _wrong_shape(exchange: Exchange, options: Options) -> None:
     exchange.answer(Answer(200, options["body"]))
+
+
+def _wrong_type(wording: Wording) -> Play:
+    def wrong_type(exchange: Exchange, options: Options) -> None:
+        answer = _answer_if_told(exchange, options, wording)
+        exchange.reply(answer.status, json_bytes(answer.body), HTML, answer.headers)
+
+    return wrong_type
 
 
 def _redirect(exchange: Exchange, options: Options) -> None:

@@ -42,6 +42,7 @@ class Fault(StrEnum):
     CUT_MID_ANSWER = "cut_mid_answer"
     NOT_JSON = "not_json"
     HTML_PAGE = "html_page"
+    WRONG_TYPE = "wrong_type"
     TRUNCATED_JSON = "truncated_json"
     WRONG_SHAPE = "wrong_shape"
     REDIRECT = "redirect"

@@ -8,14 +8,14 @@ from decimal import Decimal
 from typing import TypeVar
 
 from app.domain.commands import ClosePosition, FlattenEverything, FlattenMatching
-from app.domain.failures import OutcomeUnknown
 from app.domain.positions import Fill, Holding, Order, Position, Report
 from app.domain.venues import Venue
 from config.file import BrokerSettings
 from workers.brokers import http
+from workers.brokers.answering import answered
 from workers.brokers.broker import Answered, Call, Guard, Page
 from workers.brokers.clearstreet import answers, requests
-from workers.brokers.clearstreet.fields import Unreadable
+from workers.brokers.redaction import without
 
 T = TypeVar("T")
 
@@ -137,22 +137,10 @@ class ClearStreet:
         address = replace(request, url=self._settings.base_url + request.url, headers=headers)
 
         def make(guard: Guard) -> Answered[T]:
-            answer = self._without_key(http.send(address, self._timeouts, guard))
-            try:
-                return Answered(answer.for_the_record(), parse(answer))
-            except Unreadable as exc:
-                reason = f"Clear Street's answer can't be read: {exc}"
-                raise OutcomeUnknown(reason, answer=answer.for_the_record()) from exc
+            answer = without(http.send(address, self._timeouts, guard), [self._key])
+            return answered("Clear Street", answer, parse)
 
         return Call(address.for_the_record(), make)
-
-    def _without_key(self, answer: http.HttpAnswer) -> http.HttpAnswer:
-        """A venue may echo what it was sent; the credential must not get into the ledger that way."""
-        key = self._key.reveal()
-        if key not in answer.text:
-            return answer
-        text = answer.text.replace(key, "***")
-        return replace(answer, text=text, body=http.parsed(text))
 
 
 def _start_and_token(page: str | None, seconds: float) -> tuple[datetime, str | None]:

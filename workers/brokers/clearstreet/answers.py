@@ -7,7 +7,7 @@ seems to be one whose shape is not the documented one: that settles nothing eith
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -16,7 +16,6 @@ from app.domain.positions import Fill, Order, OrderState, Position, Report, Side
 from workers.brokers.broker import Page
 from workers.brokers.clearstreet.envelope import data_of, error_of, object_of, objects_of, page_of
 from workers.brokers.clearstreet.fields import (
-    Unreadable,
     account_of,
     id_of,
     moment_of,
@@ -25,8 +24,8 @@ from workers.brokers.clearstreet.fields import (
     optional_name_of,
     optional_number_of,
     optional_text_of,
-    text_of,
 )
+from workers.brokers.fields import Unreadable, text_of
 from workers.brokers.http import HttpAnswer
 
 _NOTHING_OPEN = re.compile(r"no (open )?position|not found", re.IGNORECASE)
@@ -155,10 +154,7 @@ def found_order_of_ours(answer: HttpAnswer, account: str, client_id: str) -> Ord
 def present(answer: HttpAnswer, now: datetime) -> datetime:
     """The time by the venue's clock when it answered; ours, if it does not tell."""
     date = answer.date
-    if date is None:
-        return now
-    date = date if date.tzinfo else date.replace(tzinfo=UTC)
-    return date if abs(date.year - now.year) <= 1 else now
+    return date if date is not None and abs(date.year - now.year) <= 1 else now
 
 
 def order_of(item: Mapping[str, Any], account: str) -> Order:

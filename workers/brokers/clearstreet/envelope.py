@@ -8,12 +8,11 @@ from typing import Any, TypeVar
 
 from app.domain.failures import BrokerError, OutcomeUnknown, Refused, Throttled
 from workers.brokers.broker import Page
-from workers.brokers.clearstreet.fields import Unreadable, optional_name_of
+from workers.brokers.clearstreet.fields import optional_name_of
+from workers.brokers.fields import Unreadable
 from workers.brokers.http import HttpAnswer
 
 T = TypeVar("T")
-
-_LONGEST_WAIT = 86_400.0  # seconds
 
 
 def data_of(answer: HttpAnswer) -> Any:
@@ -32,7 +31,7 @@ def _failure(answer: HttpAnswer) -> BrokerError:
     record = answer.for_the_record()
     error = error_of(answer)
     if error and answer.status == 429:  # refused by the limiter, before the call is looked at
-        return Throttled(f"Clear Street: {error}", answer=record, retry_after=_retry_after(answer.headers))
+        return Throttled(f"Clear Street: {error}", answer=record, retry_after=answer.retry_after)
     if error and answer.status in (400, 401, 403, 404, 409, 422):
         return Refused(f"Clear Street: {error}", answer=record)
     return OutcomeUnknown(
@@ -85,11 +84,3 @@ def object_of(item: Any) -> dict[str, Any]:
     if not isinstance(item, dict):
         raise Unreadable("an object was expected")
     return item
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """The seconds of a Retry-After header. Its other form, a date, is left to our own backoff."""
-    for name, value in headers.items():
-        if name.lower() == "retry-after" and value.strip().isdecimal() and value.isascii():
-            return min(float(value), _LONGEST_WAIT)
-    return None

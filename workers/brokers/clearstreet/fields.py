@@ -9,17 +9,11 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from workers.brokers.clearstreet.names import account_id, named, segment
-
-LARGEST = Decimal(10) ** 15
-"""No quantity, price or profit reaches it; what the ledger's columns take."""
+from workers.brokers.clearstreet.names import account_id
+from workers.brokers.fields import FIRST_MOMENT, LARGEST, LAST_MOMENT, Unreadable, text_of, within_reach
+from workers.brokers.names import named, segment
 
 _NUMBER = re.compile(r"-?[0-9]{1,30}(\.[0-9]{1,30})?")
-_FIRST_MOMENT, _LAST_MOMENT = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
-
-
-class Unreadable(Exception):
-    """Raised when an answer has not the shape that the pages promise."""
 
 
 def account_of(item: Mapping[str, Any], name: str) -> str:
@@ -33,20 +27,9 @@ def account_of(item: Mapping[str, Any], name: str) -> str:
         raise Unreadable(f"{name} is not an account") from exc
 
 
-def text_of(item: Mapping[str, Any], name: str) -> str:
-    """A text that must be there. Raises Unreadable."""
-    value = optional_text_of(item, name)
-    if value is None:
-        raise Unreadable(f"{name} is missing")
-    return value
-
-
 def optional_text_of(item: Mapping[str, Any], name: str) -> str | None:
     """A text; None where it is null, absent or empty. Raises Unreadable for what is no text."""
-    value = item.get(name)
-    if value is not None and not isinstance(value, str):
-        raise Unreadable(f"{name} is not a text")
-    return value or None
+    return None if item.get(name) in (None, "") else text_of(item, name)
 
 
 def name_of(item: Mapping[str, Any], name: str) -> str:
@@ -82,10 +65,7 @@ def number_of(item: Mapping[str, Any], name: str) -> Decimal:
     whole = isinstance(value, int) and not isinstance(value, bool) and abs(value) < LARGEST
     if not whole and not (isinstance(value, str) and _NUMBER.fullmatch(value)):
         raise Unreadable(f"{name} is not a number")
-    number = Decimal(str(value))
-    if abs(number) >= LARGEST:
-        raise Unreadable(f"{name} is too large")
-    return number
+    return within_reach(Decimal(str(value)), name)
 
 
 def optional_number_of(item: Mapping[str, Any], name: str) -> Decimal | None:
@@ -102,7 +82,7 @@ def moment_of(item: Mapping[str, Any], name: str) -> datetime:
     value = text_of(item, name)
     try:
         moment = datetime.fromisoformat(value)
-        if moment.tzinfo is None or not _FIRST_MOMENT < moment < _LAST_MOMENT:
+        if moment.tzinfo is None or not FIRST_MOMENT < moment < LAST_MOMENT:
             raise ValueError(value)
         return moment.astimezone(UTC)
     except (ValueError, OverflowError) as exc:

@@ -1,7 +1,8 @@
-"""Which names may go into a request to Clear Street. All raise ValueError rather than change its meaning. Pure."""
+"""Which names may go into a request to Clear Street, beyond those of any venue. Pure."""
 
 import re
-from urllib.parse import quote
+
+from workers.brokers.names import named
 
 _ACCOUNT = re.compile(r"0|[1-9][0-9]{0,18}")
 
@@ -11,20 +12,6 @@ def account_id(name: str) -> str:
     if not _ACCOUNT.fullmatch(name) or int(name) >= 2**63:
         raise ValueError(f"not a name of an account: {name!r}")
     return name
-
-
-def named(name: str) -> str:
-    """A name that may go into a request; raises ValueError for one that could change its meaning."""
-    if not name or name != name.strip() or not name.isprintable():
-        raise ValueError(f"not a name: {name!r}")
-    return name
-
-
-def segment(name: str) -> str:
-    """A name as one segment of a path. HTTP clients fold dot segments even when quoted, so those are no names."""
-    if named(name) in (".", "..") or "/" in name or "\\" in name:
-        raise ValueError(f"not a name for a path: {name!r}")
-    return quote(name, safe="")
 
 
 def one_of_a_list(name: str) -> str:

@@ -10,9 +10,10 @@ from decimal import Decimal
 from urllib.parse import urlencode
 
 from app.domain.positions import Side
-from workers.brokers.clearstreet.fields import LARGEST
-from workers.brokers.clearstreet.names import account_id, named, one_of_a_list, segment
+from workers.brokers.clearstreet.names import account_id, one_of_a_list
+from workers.brokers.fields import LARGEST
 from workers.brokers.http import HttpRequest
+from workers.brokers.names import named, segment
 
 LARGEST_PAGE = 1000
 """Items. The pages of orders and executions: page_size is at most 1000."""

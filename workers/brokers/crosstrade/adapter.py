@@ -8,14 +8,16 @@ from typing import TypeVar
 
 from app.domain.commands import ClosePosition, FlattenEverything, FlattenMatching
 from app.domain.failures import Refused
-from app.domain.positions import Fill, Holding, Order, Position, Report
+from app.domain.positions import Fill, Holding, Order, Position, Report, Side
 from app.domain.venues import Venue
 from config.file import BrokerSettings
 from workers.brokers import http
+from workers.brokers.answering import answered
 from workers.brokers.broker import Answered, Call, Guard, Page
 from workers.brokers.crosstrade import answers, requests
-from workers.brokers.crosstrade.credential import authorization, without
+from workers.brokers.crosstrade.credential import authorization
 from workers.brokers.crosstrade.envelope import of_http
+from workers.brokers.redaction import without
 
 T = TypeVar("T")
 
@@ -68,20 +70,23 @@ class CrossTrade:
         instrument = holding.instrument if holding else command.instrument
         if quantity is None and command.side is not None:
             # The close call has no side; the flatten call checks it where it matters, at the venue.
-            request = requests.flatten_request(command.account, instrument, command.side)
-        else:
-            request = requests.close_request(command.account, instrument, quantity)
-        return self._call(request, answers.report_of)
+            return self._flatten(command.account, instrument, command.side)
+        return self._close(command.account, instrument, quantity)
 
     def flatten(self, command: FlattenMatching) -> Call[Report]:
-        request = requests.flatten_request(command.account, command.instrument, command.side)
-        return self._call(request, answers.report_of)
+        return self._flatten(command.account, command.instrument, command.side)
 
     def flatten_everything(self, command: FlattenEverything) -> Call[Report]:
         return self._call(requests.flatten_everything_request(), answers.report_of)
 
     def cancel_orders(self, account: str, instrument: str, orders: Sequence[Order]) -> Call[Report]:
         return self._call(requests.cancel_orders_request(account, instrument), answers.report_of)
+
+    def _close(self, account: str, instrument: str, quantity: Decimal | None) -> Call[Report]:
+        return self._call(requests.close_request(account, instrument, quantity), answers.report_of)
+
+    def _flatten(self, account: str | None, instrument: str | None, side: Side | None) -> Call[Report]:
+        return self._call(requests.flatten_request(account, instrument, side), answers.report_of)
 
     def _call(self, request: http.HttpRequest, parse: answers.Parse[T]) -> Call[T]:
         address = replace(
@@ -91,11 +96,7 @@ class CrossTrade:
         )
 
         def make(guard: Guard) -> Answered[T]:
-            answer = self._without_token(http.send(address, self._timeouts, guard))
-            return answers.answered(of_http(answer), parse)
+            answer = without(http.send(address, self._timeouts, guard), [self._token])
+            return answered("CrossTrade", answer, lambda said: parse(of_http(said)))
 
         return Call(address.for_the_record(), make, limits=requests.LIMITS)
-
-    def _without_token(self, answer: http.HttpAnswer) -> http.HttpAnswer:
-        text = without(answer.text, self._token)
-        return answer if text == answer.text else replace(answer, text=text, body=http.parsed(text))

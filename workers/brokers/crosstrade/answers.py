@@ -1,23 +1,18 @@
 """What CrossTrade's answers mean: our values out of its bodies, whichever way they came. Pure.
 
 Pages: https://crosstrade.io/docs (the API's reference) and https://docs.crosstrade.io (the older copy).
+Each function raises NothingOpen, Refused, Throttled or OutcomeUnknown where there is no definite success, and Unreadable
+where there seems to be one whose shape is not the documented one: that settles nothing either.
 """
 
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from app.domain.failures import OutcomeUnknown
 from app.domain.positions import Fill, Order, Position, Report, Side
-from workers.brokers.broker import Answered, Page
+from workers.brokers.broker import Page
 from workers.brokers.crosstrade.envelope import Answer, NothingOpen, body_of
-from workers.brokers.crosstrade.fields import (
-    Unreadable,
-    moment_of,
-    number_of,
-    optional_number_of,
-    side_of,
-    text_of,
-)
+from workers.brokers.crosstrade.fields import moment_of, number_of, optional_number_of, side_of
+from workers.brokers.fields import Unreadable, text_of
 
 T = TypeVar("T")
 
@@ -26,14 +21,6 @@ Parse = Callable[[Answer], T]
 _ORDER_ENDED = {"filled", "cancelled", "rejected"}  # NinjaTrader's OrderState; anything else may still fill
 # NinjaTrader's OrderType; anything else may be a close
 _RESTING = {"limit", "stopmarket", "stoplimit", "mit"}
-
-
-def answered(answer: Answer, parse: Parse[T]) -> Answered[T]:
-    """The answer and what it means. Raises a BrokerError unless it is a definite success that can be read."""
-    try:
-        return Answered(answer.record, parse(answer))
-    except Unreadable as exc:
-        raise _unknown(answer, str(exc)) from exc
 
 
 def whole(parse: Parse[tuple[T, ...]]) -> Parse[Page[T]]:
@@ -48,11 +35,8 @@ def report_of(answer: Answer) -> Report:
     except NothingOpen:
         return Report(nothing_open=True)
     if not isinstance(body, dict):
-        raise OutcomeUnknown("CrossTrade answered with a list where an object belongs", answer=answer.record)
-    try:
-        shown = [position_of(item) for item in _list(body.get("closedPositions", []))]
-    except Unreadable as exc:
-        raise _unknown(answer, str(exc)) from exc
+        raise Unreadable("a list where an object belongs")
+    shown = [position_of(item) for item in _list(body.get("closedPositions", []))]
     # A flatten with nothing open is a success with an empty list; a success without any list tells nothing.
     # Its orderIds name the orders that it cancelled beside those that close, so they are left in the record.
     nothing = "closedPositions" in body and not shown
@@ -125,7 +109,7 @@ def _items(answer: Answer, name: str) -> list[Any]:
     body = body_of(answer)
     items = body if isinstance(body, list) else body.get(name)
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
-        raise _unknown(answer, f"no list of {name}")
+        raise Unreadable(f"no list of {name}")
     return items
 
 
@@ -133,7 +117,3 @@ def _list(value: Any) -> list[Any]:
     if not isinstance(value, list):
         raise Unreadable("a list was expected")
     return value
-
-
-def _unknown(answer: Answer, reason: str) -> OutcomeUnknown:
-    return OutcomeUnknown(f"CrossTrade's answer can't be read: {reason}", answer=answer.record)

@@ -2,7 +2,6 @@
 
 import threading
 import time
-from functools import partial
 from typing import Any
 
 import structlog
@@ -13,7 +12,6 @@ from config.secrets import Secret
 from workers.backoff import retry_delay
 from workers.brokers.broker import Guard
 from workers.brokers.crosstrade.connection import PULSE, Connection, End, Patience
-from workers.brokers.crosstrade.credential import without
 from workers.brokers.crosstrade.messages import Message
 from workers.brokers.crosstrade.opening import opened
 from workers.brokers.http import Timeouts
@@ -45,6 +43,9 @@ class Channel:
         NotSent, Throttled and Refused are raised only while no byte of the request has left.
         """
         patience = Patience(time.monotonic() + self._timeouts.deadline, self._timeouts.read)
+        guard(
+            patience.left
+        )  # whoever may not send may not open either: that would end another process's WebSocket
         return self._standing(patience).ask(request, guard, patience)
 
     def close(self) -> None:
@@ -87,7 +88,7 @@ class Channel:
             self._closed_until = time.monotonic() + max(self._pause(), exc.retry_after or 0.0)
             raise
         log.info("websocket_opened")
-        return Connection(socket, line, partial(without, token=self._token), self._pulse)
+        return Connection(socket, line, [self._token], self._pulse)
 
     def _pause(self) -> float:
         """Seconds until the next connection after one more that came to nothing. A single one may be chance."""

@@ -4,7 +4,7 @@ import json
 import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,11 +13,13 @@ import structlog
 from websocket import ABNF, WebSocket, WebSocketException, WebSocketTimeoutException
 
 from app.domain.failures import NotSent, OutcomeUnknown
+from config.secrets import Secret
 from workers.brokers.broker import Guard
 from workers.brokers.crosstrade import messages
 from workers.brokers.crosstrade.line import Line
 from workers.brokers.crosstrade.messages import Message
 from workers.brokers.crosstrade.opening import TooLarge
+from workers.brokers.redaction import text_without
 
 log = structlog.get_logger(__name__)
 
@@ -66,17 +68,17 @@ class Connection:
     """
     An open WebSocket, read by a thread of its own until it ends; it never opens itself again.
 
-    `reveals_nothing` takes our credential out of a text.
+    `secrets` are taken out of all that it says.
     """
 
     def __init__(
-        self, socket: WebSocket, line: Line, reveals_nothing: Callable[[str], str], pulse: float = PULSE
+        self, socket: WebSocket, line: Line, secrets: Sequence[Secret], pulse: float = PULSE
     ) -> None:
         self.answered = False
         """Whether it ever brought a reply, or the answer to a ping."""
         self._socket = socket
         self._line = line
-        self._reveals_nothing = reveals_nothing
+        self._secrets = secrets
         self._pulse = pulse
         self._state = threading.Lock()  # of what is in flight, and of the end
         self._in_flight: dict[str, _InFlight] = {}
@@ -194,10 +196,10 @@ class Connection:
         parts.add(frame)
         if parts.is_fire(frame):
             _, whole = parts.extract(frame)
-            self._receive(self._text(whole.data))
+            self._receive(whole.data.decode("utf-8", "replace"))
 
     def _receive(self, text: str) -> None:
-        message = messages.message_of(text)
+        message = messages.message_of(text, self._secrets)
         with self._state:
             call = self._in_flight.pop(message.id, None) if message.id is not None else None
             if message.id is None and not message.is_push:
@@ -211,7 +213,7 @@ class Connection:
 
     def _closed(self, data: bytes) -> End:
         code = struct.unpack("!H", data[:2])[0] if data else None
-        words = self._text(data[2:])
+        words = text_without(data[2:].decode("utf-8", "replace"), self._secrets)
         self._keep_alive(_closing_frame())
         evidence = {"closed": {"code": code, "reason": words}}
         return End(f"CrossTrade closed the WebSocket ({code or 'no code'})", code, evidence)
@@ -240,9 +242,6 @@ class Connection:
         for call in left_behind.values():
             evidence = {**(call.stray or {}), **(end.evidence or {})}
             call.reply.set_exception(OutcomeUnknown(end.reason, answer=evidence or None))
-
-    def _text(self, data: bytes) -> str:
-        return self._reveals_nothing(data.decode("utf-8", "replace"))
 
 
 def _closing_frame() -> ABNF:

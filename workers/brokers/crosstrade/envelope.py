@@ -5,7 +5,6 @@ Page: https://crosstrade.io/docs, errors: success is `success` true; errors are 
 """
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Flag, auto
 from typing import Any
@@ -14,7 +13,6 @@ from app.domain.failures import OutcomeUnknown, Refused, Throttled
 from workers.brokers.http import HttpAnswer
 
 _NOTHING_OPEN = re.compile(r"No positions? found for instrument", re.IGNORECASE)
-_LONGEST_WAIT = 86_400.0  # seconds
 
 
 class Settles(Flag):
@@ -65,7 +63,7 @@ def of_http(answer: HttpAnswer) -> Answer:
         _BY_STATUS.get(answer.status, Settles.NOTHING),
         answer.for_the_record(),
         status=answer.status,
-        wait=_retry_after(answer.headers),
+        wait=answer.retry_after,
     )
 
 
@@ -99,11 +97,3 @@ def _succeeded(body: Any) -> bool:
         return False
     lists = ("closedPositions", "positions", "orders", "executions", "orderIds")
     return body.get("success") is True or ("success" not in body and any(name in body for name in lists))
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """The seconds of a Retry-After header. Its other form, a date, is left to our own backoff."""
-    for name, value in headers.items():
-        if name.lower() == "retry-after" and value.strip().isdecimal() and value.isascii():
-            return min(float(value), _LONGEST_WAIT)
-    return None

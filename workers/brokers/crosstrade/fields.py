@@ -6,37 +6,25 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from app.domain.positions import Side
+from workers.brokers.fields import FIRST_MOMENT, LAST_MOMENT, Unreadable, text_of, within_reach
 
 _SIDES = {"long": Side.LONG, "short": Side.SHORT}
-_LARGEST = Decimal(10) ** 15  # no quantity, price or profit is larger; what the ledger's columns take
-_FIRST_MOMENT, _LAST_MOMENT = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
-
-
-class Unreadable(Exception):
-    """Raised when an answer has not the shape that the pages promise."""
-
-
-def text_of(item: Mapping[str, Any], name: str) -> str:
-    value = item.get(name)
-    if not isinstance(value, str) or not value:
-        raise Unreadable(f"{name} is missing")
-    return value
 
 
 def number_of(item: Mapping[str, Any], name: str) -> Decimal:
+    """A number that must be there, written as one or as a text. Raises Unreadable."""
     value = item.get(name)
     try:
         if value is None or isinstance(value, bool):
             raise InvalidOperation
         number = Decimal(str(value))
-        if not number.is_finite() or abs(number) >= _LARGEST:
-            raise InvalidOperation
     except InvalidOperation as exc:
         raise Unreadable(f"{name} is not a number") from exc
-    return number
+    return within_reach(number, name)
 
 
 def optional_number_of(item: Mapping[str, Any], name: str) -> Decimal | None:
+    """A number; None where it is null or absent. Raises Unreadable for what is no number."""
     return None if item.get(name) is None else number_of(item, name)
 
 
@@ -54,6 +42,6 @@ def moment_of(item: Mapping[str, Any]) -> datetime:
     """The vendor's sample has milliseconds, older pages have seconds. Its `time` is the trader's local clock."""
     epoch = number_of(item, "epoch")
     seconds = epoch / 1000 if epoch > 10**11 else epoch
-    if not _FIRST_MOMENT.timestamp() < seconds < _LAST_MOMENT.timestamp():
+    if not FIRST_MOMENT.timestamp() < seconds < LAST_MOMENT.timestamp():
         raise Unreadable(f"no moment of our time: {epoch}")
     return datetime.fromtimestamp(0, UTC) + timedelta(seconds=float(seconds))

@@ -5,13 +5,16 @@ Page: https://docs.crosstrade.io/api/websocket-api.
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+from config.secrets import Secret
 from workers.brokers.crosstrade.envelope import Answer, Settles, error_in
 from workers.brokers.crosstrade.requests import RpcRequest
 from workers.brokers.http import KEPT_ANSWER, parsed
+from workers.brokers.redaction import body_without, text_without
 
 PING = json.dumps({"action": "ping"})
 """The page's keepalive. It does not show what answers it."""
@@ -63,8 +66,9 @@ def rpc(request: RpcRequest, request_id: str) -> dict[str, Any]:
     return {"action": "rpc", "id": request_id, "api": request.api, "args": request.args}
 
 
-def message_of(text: str) -> Message:
-    return Message(text, parsed(text))
+def message_of(text: str, secrets: Sequence[Secret]) -> Message:
+    """What came, with these as stars: a venue may echo what it was sent."""
+    return Message(text_without(text, secrets), body_without(parsed(text), secrets))
 
 
 def answer_of(message: Message) -> Answer:

@@ -8,10 +8,11 @@ from websocket._handshake import CookieJar
 
 from app.domain.failures import NotSent, OutcomeUnknown, Refused, Throttled
 from config.secrets import Secret
-from workers.brokers.crosstrade.credential import authorization, without
+from workers.brokers.crosstrade.credential import authorization
 from workers.brokers.crosstrade.envelope import body_of, of_http
 from workers.brokers.crosstrade.line import Line, connected
-from workers.brokers.http import LARGEST_ANSWER, HttpAnswer, parsed
+from workers.brokers.http import LARGEST_ANSWER, answer_of
+from workers.brokers.redaction import without
 
 
 class TooLarge(Exception):
@@ -62,8 +63,9 @@ def _upgraded(url: str, token: Secret, line: Line) -> websocket.WebSocket:
 
 def _turned_away(exc: websocket.WebSocketBadStatusException, token: Secret) -> NotSent | Refused | Throttled:
     """An answer to the handshake means what it means to a REST request, but for this: our request was not in it."""
-    text = without((exc.resp_body or b"").decode("utf-8", "replace"), token)
-    answer = of_http(HttpAnswer(exc.status_code or 0, dict(exc.resp_headers or {}), parsed(text), text))
+    text = (exc.resp_body or b"").decode("utf-8", "replace")
+    said = answer_of(exc.status_code or 0, dict(exc.resp_headers or {}), text)
+    answer = of_http(without(said, [token]))
     try:
         body_of(answer)
     except (Refused, Throttled) as failure:

@@ -11,14 +11,18 @@ from urllib.parse import urlencode
 
 from app.domain.positions import Side
 from workers.brokers.broker import Limit
-from workers.brokers.crosstrade.names import contracts, named, segment
+from workers.brokers.crosstrade.names import contracts
 from workers.brokers.http import HttpRequest
+from workers.brokers.names import named, segment
 
 EXECUTIONS_REACH = 900
 """Seconds. The executions page: lookbackTime is at most 900."""
 
-LIMITS = (Limit("1 s", 20, 1), Limit("3 s", 26, 3), Limit("7 s", 40, 7), Limit("1 min", 180, 60))
-"""The rate limiting page: a bucket of 20 that gets 3 a second, and 180 a minute, for REST and the WebSocket together."""
+LIMITS = (Limit("7 s", 20, 7), Limit("1 min", 180, 60))
+"""The rate limiting page: a bucket of 20 that gets 3 a second, and 180 a minute, for REST and the WebSocket together.
+
+So many in any 7 seconds never find the bucket empty. More at once would: ten such calls in a row end the WebSocket.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,17 +10,26 @@ from functools import partial
 from typing import Any, TypeVar
 
 from app.domain.commands import ClosePosition, FlattenEverything, FlattenMatching
-from app.domain.failures import BrokerError, NotSent, OutcomeUnknown, Refused
+from app.domain.failures import BrokerError, NotSent, Refused
 from app.domain.positions import Fill, Holding, Order, Position, Report
 from app.domain.venues import Venue
 from config.file import BrokerSettings
+from config.secrets import Secret
 from workers.brokers import http
+from workers.brokers.answering import answered
 from workers.brokers.broker import Answered, Call, Guard, Limit, Page, Terms
+from workers.brokers.fields import Unreadable
 from workers.brokers.okx import answers, requests
 from workers.brokers.okx.clock import VenueClock
-from workers.brokers.okx.signing import Credential, signed, without
+from workers.brokers.okx.envelope import clock_is_off
+from workers.brokers.okx.names import family_of
+from workers.brokers.okx.signing import Credential, signed
+from workers.brokers.redaction import without
 
 T = TypeVar("T")
+
+TIME_LIMIT = Limit("okx time", 10, 2)
+"""https://www.okx.com/docs-v5/en/#public-data-rest-api-get-system-time: of an address, so of all keys used from it."""
 
 Finish = Callable[[http.HttpRequest, int, float], http.HttpRequest]
 """Makes a request whole when it is about to be sent, at the venue's time (ms), with so many seconds left."""
@@ -110,14 +119,14 @@ class Okx:
         parse = partial(answers.report_of, client_id=client_id)
         if quantity is None:
             request = requests.close_position_request(holding, client_id, cancel_orders=command.cancel_orders)
-            limit = Limit(f"okx close-position {holding.instrument}", 20, 2)
+            limit = Limit(f"okx close-position {_counted_by(holding.instrument)}", 20, 2)
             return self._call(request, parse, limit, client_id=client_id)
         if not requests.can_be_reduced(holding):
             return _never("OKX has no order that can only reduce an option: close all of it")
         return self._call(
             requests.reduce_request(holding, quantity, client_id),
             parse,
-            Limit(f"okx order {holding.instrument}", 60, 2),
+            Limit(f"okx order {_counted_by(holding.instrument)}", 60, 2),
             finish=self._expiring,
             client_id=client_id,
             lapses=True,
@@ -134,7 +143,7 @@ class Okx:
         request = requests.cancel_request(instrument, orders)
         parse = partial(answers.cancelled_of, order_ids=tuple(order.order_id for order in orders))
         # 300 orders in 2 s, each of a cancel counted: so many that are full.
-        return self._call(request, parse, Limit(f"okx cancel {instrument}", 15, 2))
+        return self._call(request, parse, Limit(f"okx cancel {_counted_by(instrument)}", 15, 2))
 
     def _call(
         self,
@@ -150,24 +159,22 @@ class Okx:
         def make(guard: Guard) -> Answered[T]:
             ends_at = time.monotonic() + self._settings.deadline
             whole = request
-            unprintable: tuple[str, ...] = self._credential.texts()
+            unprintable: tuple[Secret, ...] = self._credential.secrets
             if not public:
                 moment = self._moment()
                 if finish is not None:
                     whole = finish(request, moment, ends_at - time.monotonic())
                 whole, sign = signed(whole, self._credential, moment)
-                unprintable += (sign,)
+                unprintable = (*unprintable, sign)
             answer = without(self._send(whole, ends_at - time.monotonic(), guard), unprintable)
-            if answers.clock_is_off(answer):
+            if clock_is_off(answer):
                 self._clock.forget()
-            try:
-                return Answered(answer.for_the_record(), parse(answer))
-            except answers.Unreadable as exc:
-                reason = f"OKX's answer can't be read: {exc}"
-                raise OutcomeUnknown(reason, answer=answer.for_the_record()) from exc
+            return answered("OKX", answer, parse)
 
         told = replace(request, url=self._settings.base_url + request.url)
-        return Call(told.for_the_record(), make, client_id, lapses, (limit,))
+        asks_the_time = not public and self._clock.now is None
+        limits = (TIME_LIMIT, limit) if asks_the_time else (limit,)
+        return Call(told.for_the_record(), make, client_id, lapses, limits)
 
     def _send(self, request: http.HttpRequest, left: float, guard: Guard) -> http.HttpAnswer:
         headers = {**request.headers, "Content-Type": "application/json"}
@@ -186,7 +193,7 @@ class Okx:
                 self._clock.keep(answers.time_of(answer))
             except BrokerError as exc:
                 raise NotSent(f"OKX's clock could not be read: {exc.detail}", answer=exc.answer) from exc
-            except answers.Unreadable as exc:
+            except Unreadable as exc:
                 raise NotSent(f"OKX's clock could not be read: {exc}") from exc
         moment = self._clock.now
         if moment is None:  # another thread's call was told that it is off
@@ -198,6 +205,11 @@ class Okx:
         deadline = self._settings.deadline
         earlier = min(1.0, deadline / 4)  # for an order that came in time to be on the venue's record
         return requests.expiring(request, moment + int((left - earlier) * 1000))
+
+
+def _counted_by(instrument: str) -> str:
+    """The pages on each call that closes or cancels: limits are an instrument's, but of options a family's."""
+    return family_of(instrument) or instrument
 
 
 def _never(reason: str) -> Call[Any]:

@@ -45,8 +45,8 @@ VERDICTS: Mapping[str, Verdict] = {
     "50026": _UNKNOWN,  # system error (500)
     "50027": _REFUSED,  # account restricted from trading
     "50035": _REFUSED,  # permission, verification
-    "50036": _REFUSED,  # came after its expiry
-    "50037": _REFUSED,  # expired on the way
+    "50036": _THROTTLED,  # came after its expiry: not placed, and the next attempt has a later one
+    "50037": _THROTTLED,  # expired on the way: as before
     "50040": _THROTTLED,  # operating too often
     "50042": _UNKNOWN,  # repeated request: the earlier one may have been carried out
     "50061": _THROTTLED,  # order rate of the account
@@ -132,7 +132,15 @@ ADVICE: Mapping[str, str] = {
 """What to do about a refusal, where the venue's own words leave it open."""
 
 CLOCK_IS_OFF = frozenset({"50036", "50037", "50102"})
-"""What only a time that is not the venue's makes it say."""
+"""What a time that is not the venue's makes it say."""
+
+THIS_ONE_ONLY = CLOCK_IS_OFF | frozenset(
+    {
+        *("50017", "50018", "50019", "50020", "50021", "50022", "50023"),
+        *("51022", "51027", "51028", "51029", "51030"),
+    }
+)
+"""Not now because of what was asked for (what is frozen, suspended, settled; a time that has passed), not how fast."""
 
 
 def verdict_of(code: object) -> Verdict:

@@ -1,6 +1,6 @@
 """Requests in OKX's words, out of our values. Pure. URLs are paths: what is signed.
 
-Page: https://www.okx.com/docs-v5/en. No other module than this and `answers` knows the venue's field names.
+Page: https://www.okx.com/docs-v5/en.
 """
 
 import re
@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 
 from app.domain.positions import Holding, Order, Position, Side
 from workers.brokers.http import HttpRequest
+from workers.brokers.okx.names import KINDS, MODES, POSITION_SIDES, family_of, identified, named
 
 PAGE = 100
 """Rows of a whole page of orders or fills: the most that the venue gives."""
@@ -19,12 +20,6 @@ MOST_CANCELLED = 20
 FILLS_REACH = 3 * 86_400
 """Seconds. The page on transaction details: the last three days."""
 
-KINDS = ("MARGIN", "SWAP", "FUTURES", "OPTION")
-MODES = ("cross", "isolated")
-POSITION_SIDES = ("net", "long", "short")
-
-_INSTRUMENT = re.compile(r"[A-Z0-9_-]+")  # with the underscore of BTC-USD_UM-SWAP
-_ID = re.compile(r"[A-Za-z0-9]+")
 _CURRENCY = re.compile(r"[A-Z0-9_-]*")
 _OURS = "flatwire"
 
@@ -135,22 +130,9 @@ def instrument_request(position: Position) -> HttpRequest:
     kind = _word(position.handle, "instType", KINDS)
     instrument = named(position.instrument)
     # Options are listed by family only.
-    family = "-".join(instrument.split("-")[:2]) if kind == "OPTION" else None
-    return _get("/api/v5/public/instruments", instType=kind, instFamily=family, instId=instrument)
-
-
-def named(instrument: str) -> str:
-    """An instrument's id; raises ValueError for a text that is none and could change the request's meaning."""
-    if not _INSTRUMENT.fullmatch(instrument):
-        raise ValueError(f"not an instrument of OKX: {instrument!r}")
-    return instrument
-
-
-def identified(text: str) -> str:
-    """An id of an order, the venue's or ours, or of a bill; raises ValueError."""
-    if not _ID.fullmatch(text) or len(text) > 32:
-        raise ValueError(f"not an id: {text!r}")
-    return text
+    return _get(
+        "/api/v5/public/instruments", instType=kind, instFamily=family_of(instrument), instId=instrument
+    )
 
 
 def _get(path: str, **parameters: str | None) -> HttpRequest:
