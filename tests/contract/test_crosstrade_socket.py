@@ -718,8 +718,18 @@ def test_the_guard_is_asked_when_all_is_ready_and_nothing_has_left(
 
     close(broker).make(guard)
 
-    assert asked == [(True, 1, [])]
+    assert asked == [(True, 0, []), (True, 1, [])]  # before it is opened, too: that would end another's
     assert rpcs(venue) == ["ClosePosition"]
+
+
+def test_who_may_not_send_does_not_open(venue: CrossTradeSimulator, broker: Broker) -> None:
+    def hold_back(seconds: float) -> None:
+        raise NotSent("the lease ran out")
+
+    with pytest.raises(NotSent, match="lease"):
+        close(broker).make(hold_back)
+
+    assert venue.stream.talks == []
 
 
 def test_a_call_that_is_held_back_sends_nothing_and_the_next_one_goes(
@@ -738,10 +748,11 @@ def test_a_call_that_is_held_back_sends_nothing_and_the_next_one_goes(
 def test_a_guard_that_takes_the_whole_deadline_keeps_the_request_here(
     venue: CrossTradeSimulator, broker: Broker
 ) -> None:
+    made(broker.positions())
     with pytest.raises(NotSent, match="guard"):
         close(broker).make(lambda seconds: time.sleep(seconds + 0.01))
 
-    assert rpcs(venue) == []
+    assert rpcs(venue) == ["GetAllPositions"]
 
 
 def test_a_socket_that_ends_while_the_guard_is_asked_keeps_the_request_here(
@@ -752,10 +763,11 @@ def test_a_socket_that_ends_while_the_guard_is_asked_keeps_the_request_here(
         talk.hang_up()
         time.sleep(0.2)
 
+    made(broker.positions())
     with pytest.raises(NotSent, match="ended"):
         close(broker).make(guard)
 
-    assert rpcs(venue) == []
+    assert rpcs(venue) == ["GetAllPositions"]
 
 
 def test_a_request_for_a_socket_that_has_just_ended_stays_here(

@@ -43,10 +43,7 @@ class Channel:
         NotSent, Throttled and Refused are raised only while no byte of the request has left.
         """
         patience = Patience(time.monotonic() + self._timeouts.deadline, self._timeouts.read)
-        guard(
-            patience.left
-        )  # whoever may not send may not open either: that would end another process's WebSocket
-        return self._standing(patience).ask(request, guard, patience)
+        return self._standing(patience, guard).ask(request, guard, patience)
 
     def close(self) -> None:
         """Give the WebSocket up; a later call opens it anew."""
@@ -54,7 +51,7 @@ class Channel:
         if connection is not None:
             connection.close()
 
-    def _standing(self, patience: Patience) -> Connection:
+    def _standing(self, patience: Patience, guard: Guard) -> Connection:
         """The open connection. One call opens it while the others wait."""
         if not self._opening.acquire(timeout=patience.left):
             raise NotSent("another call took the whole deadline to connect")
@@ -63,7 +60,7 @@ class Channel:
                 self._look_back(self._connection.answered, self._connection.end)
                 self._connection = None
             if self._connection is None:
-                self._connection = self._opened(patience)
+                self._connection = self._opened(patience, guard)
             return self._connection
         finally:
             self._opening.release()
@@ -78,10 +75,12 @@ class Channel:
         else:
             self._closed_until = end.at + self._pause()
 
-    def _opened(self, patience: Patience) -> Connection:
+    def _opened(self, patience: Patience, guard: Guard) -> Connection:
         wait = self._closed_until - time.monotonic()
         if wait > 0:
             raise NotSent("the WebSocket is not opened again so soon", retry_after=wait)
+        # Who may not send may not open either: it would end another process's WebSocket.
+        guard(patience.left)
         try:
             socket, line = opened(self._url, self._token, self._timeouts.connect, patience.ends_at)
         except BrokerError as exc:
