@@ -127,8 +127,11 @@ def _alike_handles(one: Placed, other: Placed) -> bool:
 
 def could_be_of(position: Position | Holding, thing: Placed, today: date) -> bool:
     """The same, generously: a name without an expiry could be of any. For where there must be nothing."""
-    return account_key(position.account) == account_key(thing.account) and any(
-        own.overlaps(other) for own in _contracts(position, today) for other in _contracts(thing, today)
+    return account_key(position.account) == account_key(thing.account) and (
+        not thing.instrument
+        or any(
+            own.overlaps(other) for own in _contracts(position, today) for other in _contracts(thing, today)
+        )
     )
 
 

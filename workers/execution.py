@@ -31,6 +31,8 @@ from workers.tenure import Tenure
 
 log = structlog.get_logger(__name__)
 
+LONG_WITHOUT_A_TRY = 30.0
+"""Seconds without a first attempt after which a person is told."""
 UNPROTECTED = (Status.REJECTED, Status.GAVE_UP, Status.IN_DOUBT)
 """Where a close may not end, once the orders that protected its position were cancelled for it."""
 
@@ -257,7 +259,9 @@ class Execution:
         if attempted and (claim.since_first_attempt or 0) + delay >= self._settings(claim).retry_for:
             last = claim.closes[-1] if claim.closes else None
             return gave_up(f"{exc.detail}; no time is left to try again", claim.holdings, last, self._today())
-        return Step(Status.QUEUED, exc.detail, delay)
+        # A person is told that nothing goes out; with NO_ROOM it is only a matter of time.
+        stuck = not attempted and claim.age > LONG_WITHOUT_A_TRY and exc.detail != NO_ROOM
+        return Step(Status.QUEUED, exc.detail, delay, Attention.STILL_OPEN if stuck else None)
 
     def _follow(self, claim: Claim, step: Step, *answers: Answer) -> None:
         """Do what was decided: write it, having cancelled orders of ours that have nothing left to close."""

@@ -111,6 +111,7 @@ class Order:
 
     account: str
     instrument: str
+    """Blank where it has none of its own: an order of several legs could be of any."""
     order_id: str
     market: bool
     """Whether it is a market order, as our closes are; stops and targets are not."""

@@ -396,3 +396,10 @@ def test_a_retry_waits_as_long_as_the_venue_asked_and_else_within_its_bounds(
 @given(st.floats(-100, 1e9))
 def test_a_read_back_comes_ever_more_slowly(age: float) -> None:
     assert FIRST_READ_BACK <= read_back_delay(age) <= read_back_delay(age + 1) <= LONGEST_READ_BACK
+
+
+def test_an_order_without_a_name_could_be_of_any_position_of_its_account() -> None:
+    nameless = Order("Sim101", "", "o1", market=True)
+
+    assert evidence.closing_already(holding(10, 0), [nameless], TODAY) == (nameless,)
+    assert evidence.closing_already(holding(10, 0), [replace(nameless, account="Sim102")], TODAY) == ()

@@ -1019,8 +1019,6 @@ def test_an_order_is_named_by_its_symbol_or_else_by_the_instruments_id() -> None
 @pytest.mark.parametrize(
     "changes",
     [
-        {"symbol": None, "instrument_id": None},  # of several legs
-        {"symbol": "", "instrument_id": ""},
         {"symbol": 7},
         {"symbol": "A\x00"},
         {"instrument_id": ["x"]},
@@ -1047,6 +1045,13 @@ def test_an_order_is_named_by_its_symbol_or_else_by_the_instruments_id() -> None
 def test_an_order_that_can_not_be_read_fails_loudly(changes: dict[str, Any]) -> None:
     with pytest.raises(Unreadable):
         answers.order_of(FILLED | changes, ACCOUNT)
+
+
+@pytest.mark.parametrize("blank", [None, ""])
+def test_an_order_of_several_legs_has_no_name_of_its_own(blank: str | None) -> None:
+    order = answers.order_of(FILLED | {"symbol": blank, "instrument_id": blank}, ACCOUNT)
+
+    assert (order.instrument, order.aliases) == ("", ())
 
 
 def test_an_order_that_the_venue_does_not_know_is_none() -> None:

@@ -482,14 +482,14 @@ def test_a_partial_close_is_what_ccxt_itself_would_ask_for(
         ),
         (
             requests.reduce_request(
-                holding(Side.SHORT, "BTC-USDT", instType="MARGIN", mgnMode="isolated"),
+                holding(Side.LONG, "BTC-USDT", instType="MARGIN", mgnMode="isolated"),
                 Decimal("1E-8"),
                 "r7f3c9a1",
             ),
             (
                 "POST",
                 "/api/v5/trade/order",
-                '{"instId": "BTC-USDT", "tdMode": "isolated", "side": "buy", "ordType": "market", '
+                '{"instId": "BTC-USDT", "tdMode": "isolated", "side": "sell", "ordType": "market", '
                 '"sz": "0.00000001", "reduceOnly": true, "clOrdId": "r7f3c9a1", "tag": "flatwire"}',
             ),
         ),
@@ -577,6 +577,8 @@ def test_a_quantity_that_is_none_is_refused(quantity: str) -> None:
 
 def test_an_option_in_net_mode_has_no_order_that_only_reduces() -> None:
     assert not requests.can_be_reduced(holding(instType="OPTION"))
+    assert not requests.can_be_reduced(holding(Side.SHORT, instType="MARGIN"))
+    assert requests.can_be_reduced(holding(Side.LONG, instType="MARGIN"))
     with pytest.raises(ValueError, match="reduces"):
         requests.reduce_request(holding(instType="OPTION"), Decimal(1), CLIENT_ID)
 

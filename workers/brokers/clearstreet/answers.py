@@ -241,18 +241,17 @@ def _fill_of(item: Mapping[str, Any], account: str, since: datetime) -> Fill | N
     if side not in _REDUCES or quantity <= 0:
         raise Unreadable(f"an execution of {quantity} on the side {side[:40]!r}")
     instrument, _ = _instrument_of(item)
+    if not instrument:
+        raise Unreadable("an execution of no instrument")
     price = number_of(item, "price")
     order_id = optional_name_of(item, "order_id")
     return Fill(account, instrument, _REDUCES[side], quantity, price, at, order_id)
 
 
 def _instrument_of(item: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
-    """The name of an instrument, and its other names. An order of several legs has none."""
+    """The name of an instrument, and its other names. An order of several legs has none, and is shown with a blank."""
     symbol, instrument_id = optional_name_of(item, "symbol"), optional_name_of(item, "instrument_id")
-    name = symbol or instrument_id
-    if name is None:
-        raise Unreadable("it names no instrument")
-    return name, (instrument_id,) if instrument_id else ()
+    return symbol or instrument_id or "", (instrument_id,) if instrument_id else ()
 
 
 def _order_id_of(item: Mapping[str, Any], account: str) -> str:

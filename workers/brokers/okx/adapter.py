@@ -122,7 +122,9 @@ class Okx:
             limit = Limit(f"okx close-position {_counted_by(holding.instrument)}", 20, 2)
             return self._call(request, parse, limit, client_id=client_id)
         if not requests.can_be_reduced(holding):
-            return _never("OKX has no order that can only reduce an option: close all of it")
+            return _never(
+                f"OKX has no order that surely closes just a part of this {holding.side} position: close all of it"
+            )
         return self._call(
             requests.reduce_request(holding, quantity, client_id),
             parse,

@@ -51,8 +51,8 @@ def close_position_request(holding: Holding, client_id: str, *, cancel_orders: b
 def reduce_request(holding: Holding, quantity: Decimal, client_id: str) -> HttpRequest:
     """https://www.okx.com/docs-v5/en/#order-book-trading-trade-post-place-order: part of a position, at market.
 
-    The quantity counts what the position does: contracts; coins of the base for a long margin position, of the quote
-    for a short one. The venue refuses the whole order rather than trim it to the position.
+    The quantity counts what the position does: contracts, or coins of the base of a long margin position. The venue
+    refuses the whole order rather than trim it to the position.
     """
     if not can_be_reduced(holding):
         raise ValueError(f"no order surely only reduces {holding.instrument}")
@@ -75,8 +75,14 @@ def reduce_request(holding: Holding, quantity: Decimal, client_id: str) -> HttpR
 
 
 def can_be_reduced(holding: Holding) -> bool:
-    """Whether an order can be held to reducing the position: the flag is not honoured for options in net mode."""
+    """Whether an order surely makes the position smaller by just so much.
+
+    The flag is not honoured for options in net mode; and what the size of a market buy counts that closes a short
+    margin position, the base or the quote, no page says.
+    """
     kind = _word(holding.handle, "instType", KINDS)
+    if kind == "MARGIN":
+        return holding.side is Side.LONG
     return kind != "OPTION" or bool(_position_side(holding))
 
 
