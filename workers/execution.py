@@ -16,7 +16,7 @@ from app.domain.failures import BrokerError, NotSent, OutcomeUnknown, Refused, T
 from app.domain.positions import Holding, Report
 from app.domain.statuses import Attention, Status
 from app.ledger.claims import Claim, Claims, LeaseLost
-from app.ledger.connection import Ledger
+from app.ledger.connection import Ledger, LedgerUnavailable
 from app.ledger.journal import Answer, Journal, Step
 from app.ledger.sightings import sightings_in, was_seen
 from config.file import BrokerSettings
@@ -25,12 +25,17 @@ from workers.backoff import FIRST_READ_BACK, retry_delay
 from workers.brokers.broker import Broker, Call
 from workers.flattening import Flattening
 from workers.observation import NO_ROOM, Observation, wait_for_room
+from workers.rates import LONGEST_HOLD
 from workers.reconciliation import Reconciliation, gave_up, nothing_open
 from workers.sending import Departure, Outcome, send
 from workers.tenure import Tenure
 
 log = structlog.get_logger(__name__)
 
+ENDED_OPEN = (Status.REJECTED, Status.GAVE_UP)
+"""Where a close may not end that took the working orders with it."""
+AFTER_A_FAULT = 60.0
+"""Seconds until a command is tried again in whose step we failed."""
 LONG_WITHOUT_A_TRY = 30.0
 """Seconds without a first attempt after which a person is told."""
 UNPROTECTED = (Status.REJECTED, Status.GAVE_UP, Status.IN_DOUBT)
@@ -80,6 +85,14 @@ class Execution:
                 # Somebody else goes on with it. Whatever was in flight here is theirs to find out.
                 log.warning("lease_lost", fence=claim.fence)
                 self._claims.release(claim)
+            except LedgerUnavailable:
+                raise  # the lease runs out by itself
+            except Exception:
+                # A fault of ours must neither stop the other commands nor go on unseen.
+                log.exception("step_failed")
+                self._claims.set_aside(
+                    claim, AFTER_A_FAULT, "a fault in Flatwire stopped it: see the worker's log"
+                )
         return True
 
     def _may_call(self, broker: str, seconds: float = 0.0) -> bool:
@@ -253,7 +266,9 @@ class Execution:
 
     def _again(self, claim: Claim, exc: BrokerError, tries: int) -> Step:
         """Nothing was done: try again after a wait, unless time would run out. Before a first attempt, the age counts."""
-        delay = retry_delay(tries + 1, exc.retry_after)
+        # For a day's wait nobody waits: by then the close is too old, and one more call a while later does no harm.
+        asked = None if exc.retry_after is None else min(exc.retry_after, LONGEST_HOLD)
+        delay = retry_delay(tries + 1, asked)
         sent_now = claim.status is Status.SENDING or bool(claim.cancels)
         attempted = sent_now or claim.since_first_attempt is not None
         if attempted and (claim.since_first_attempt or 0) + delay >= self._settings(claim).retry_for:
@@ -277,7 +292,7 @@ class Execution:
         self._move(claim, replace(step, cancel=()), *answers)
 
     def _move(self, claim: Claim, step: Step, *answers: Answer) -> None:
-        if claim.unprotected and (step.status in UNPROTECTED or step.attention is Attention.STILL_OPEN):
+        if _may_be_naked(claim, step):
             step = replace(step, attention=Attention.UNPROTECTED)
         self._journal.move(claim, step, *answers)
         log.info("command_moved", status=step.status, reason=step.reason, attention=step.attention)
@@ -306,3 +321,12 @@ class Execution:
 
     def _settings(self, claim: Claim) -> BrokerSettings:
         return self._brokers[claim.command.broker][1]
+
+
+def _may_be_naked(claim: Claim, step: Step) -> bool:
+    """Whether the orders that protected the position are gone, and it may still be open."""
+    if claim.unprotected:
+        return step.status in UNPROTECTED or step.attention is Attention.STILL_OPEN
+    # Of a flatten that is made of several calls, each position is judged by itself.
+    taken = any(it.place is None and it.report and not it.report.nothing_open for it in claim.closes)
+    return taken and preparation.takes_orders(claim.command) and step.status in ENDED_OPEN

@@ -4,7 +4,7 @@ One list of positions serves all. What became of each position is judged as that
 becomes of the command is put together from those.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 
@@ -24,6 +24,7 @@ from workers.reconciliation import Reconciliation, nothing_open
 from workers.sending import AT_ONCE, Departure, Outcome, send
 
 GRAVEST_FIRST = (
+    Attention.UNPROTECTED,
     Attention.POSITION_CHANGED,
     Attention.IN_DOUBT,
     Attention.STILL_OPEN,
@@ -75,6 +76,7 @@ class Flattening:
         self._today = today
         self._was_seen = was_seen
         self._again = again
+        self._unreadable: Mapping[str, str] = {}
 
     @property
     def _command(self) -> FlattenMatching | FlattenEverything:
@@ -94,10 +96,9 @@ class Flattening:
             observation.orders_first()
         positions = observation.positions()
         legs = [self._leg(holding, observation) for holding in self._holdings(positions)]
+        self._unreadable = observation.unreadable
         if not legs:
-            return self._left_over(legs) or nothing_open(
-                self._command, positions, self._today, self._was_seen
-            )
+            return self._left_over(legs) or self._nothing_open(positions)
         due = [leg for leg in legs if leg.due]
         if not due:
             return self._together(legs, positions)
@@ -147,6 +148,8 @@ class Flattening:
         judged = Reconciliation(self._broker, self._settings, alone, self._today, self._was_seen, observation)
         in_doubt = any(it.outcome in (None, OutcomeUnknown.outcome) for it in leg.closes[-1:])
         step = judged.judge() if in_doubt else judged.verify()
+        if step.status in (Status.REJECTED, Status.GAVE_UP) and preparation.takes_orders(self._command):
+            return replace(step, attention=Attention.UNPROTECTED)
         # Where it may be tried again, the wait for that is over: this is the next look.
         return replace(step, due_in=0) if step.status is Status.QUEUED else step
 
@@ -267,7 +270,7 @@ class Flattening:
             )
         if strangers := self._strangers(legs, positions):
             return self._watch(common, strangers)
-        step = self._left_over(legs) or replace(common, status=self._ended_as(legs))
+        step = self._left_over(legs) or self._ended(common, legs)
         if step.status.final:
             closed = tuple(position for leg in legs for position in leg.step.closed)
         return replace(step, holdings=holdings, closed=closed)
@@ -280,7 +283,8 @@ class Flattening:
         if not isinstance(self._command, FlattenEverything):
             return None
         observation = Observation(self._broker, self._claim)
-        orders = observation.orders(observation.accounts())
+        readable = [account for account in observation.accounts() if account not in self._unreadable]
+        orders = observation.orders(readable)
         age = self._claim.since_first_attempt or 0
         if not orders:
             opened = self._strangers(legs, observation.positions())
@@ -316,6 +320,22 @@ class Flattening:
             attention=attention,
             fixed=True,
         )
+
+    def _nothing_open(self, positions: Sequence[Position]) -> Step:
+        if self._unreadable:
+            return Step(Status.REJECTED, self._unseen(), attention=Attention.REJECTED)
+        return nothing_open(self._command, positions, self._today, self._was_seen)
+
+    def _ended(self, common: Step, legs: Sequence[Leg]) -> Step:
+        if not self._unreadable:
+            return replace(common, status=self._ended_as(legs))
+        reason = "; ".join(filter(None, (self._unseen(), common.reason)))
+        attention = common.attention or Attention.GAVE_UP
+        return replace(common, status=Status.GAVE_UP, reason=reason, attention=attention)
+
+    def _unseen(self) -> str:
+        """A flatten is no more than what could be seen of it."""
+        return "; ".join(f"account {name} can't be read: {said}" for name, said in self._unreadable.items())
 
     def _ended_as(self, legs: Sequence[Leg]) -> Status:
         ends = {leg.step.status for leg in legs}

@@ -32,14 +32,14 @@ class Observation:
         self._positions: tuple[Position, ...] | None = None
         self._orders: dict[str, tuple[Order, ...]] = {}
         self._all_accounts: tuple[str, ...] | None = None
+        self.unreadable: dict[str, str] = {}
+        """Accounts, of several, that the venue refuses to show, with its words."""
 
     def positions(self) -> tuple[Position, ...]:
         """The open positions: where they are read account by account, of the command's alone. One list serves all."""
         if self._positions is None:
-            self._positions = tuple(
-                position
-                for account in self._accounts()
-                for position in self._pages(partial(self._broker.positions, account))
+            self._positions = self._of_each_account(
+                lambda account: self._pages(partial(self._broker.positions, account))
             )
             self._claim.seen |= sightings_in(self._positions)
         return self._positions
@@ -64,7 +64,7 @@ class Observation:
 
         One that fills between the two reads is then still seen, and what it closed is not closed again.
         """
-        self.orders(account or self._broker.name for account in self._accounts())
+        self._of_each_account(lambda account: self.orders([account or self._broker.name]))
 
     def orders_of(self, attempt: PastAttempt, holding: Holding) -> tuple[Order, ...] | None:
         """What became of the orders that an attempt sent; None where the venue can't be asked for them.
@@ -93,6 +93,20 @@ class Observation:
         if self._all_accounts is None:
             self._all_accounts = tuple(self._pages(self._broker.accounts))
         return self._all_accounts
+
+    def _of_each_account(self, listed: Callable[[str | None], Iterable[T]]) -> tuple[T, ...]:
+        accounts = self._accounts()
+        found: list[T] = []
+        for account in accounts:
+            if account in self.unreadable:
+                continue
+            try:
+                found += listed(account)
+            except Refused as exc:
+                if len(self.unreadable) + 1 == len(accounts):
+                    raise  # there is nothing that can be seen
+                self.unreadable[account or self._broker.name] = exc.detail
+        return tuple(found)
 
     def _accounts(self) -> Sequence[str | None]:
         if self._broker.accounts() is None:

@@ -104,6 +104,17 @@ def by_quantity(command: ClosePosition, venue: Venue) -> bool:
     return not command.whole or not (command.cancel_orders or venue.whole_close_can_keep_orders)
 
 
+def takes_orders(command: Command) -> bool:
+    """Whether the close itself cancels the working orders of what it closes."""
+    match command:
+        case ClosePosition():
+            return command.whole and command.cancel_orders
+        case FlattenMatching():
+            return command.cancel_orders
+        case FlattenEverything():
+            return True
+
+
 def hurdle(
     command: ClosePosition | FlattenMatching | FlattenEverything,
     holding: Holding,

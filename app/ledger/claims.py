@@ -155,6 +155,31 @@ class Claims:
                 .values(lease_owner=None, lease_until=None, due_at=from_now(due_in))
             )
 
+    def set_aside(self, claim: Claim, due_in: float, reason: str) -> None:
+        """Give a claim back for a while, with attention. What is in flight is left to `recover`."""
+        mine = and_(
+            _commands.c.id == claim.id,
+            _commands.c.fence == claim.fence,
+            _commands.c.lease_owner == claim.owner,
+            _commands.c.settled_at.is_(None),
+        )
+        attention = Attention.IN_DOUBT if claim.closes else Attention.STILL_OPEN
+        with self._ledger.writing() as connection:
+            done = connection.execute(
+                update(_commands)
+                .where(mine, _commands.c.status != Status.SENDING)
+                .values(
+                    lease_owner=None,
+                    lease_until=None,
+                    due_at=from_now(due_in),
+                    attention=attention,
+                    reason=reason,
+                )
+            )
+            if done.rowcount:
+                detail = {"from": claim.status, "to": claim.status, "reason": reason, "attention": attention}
+                record(connection, claim.id, "status", claim.owner, detail)
+
     def tell_of_blocked(self, can_flip: Collection[str], seconds: float) -> None:
         """Ask for attention to what waits longer than that for an earlier close that may still act; `can_flip` as above."""
         if not can_flip:

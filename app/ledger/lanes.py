@@ -4,8 +4,9 @@ Two commands overlap when they could touch the same position. A contract without
 """
 
 from collections.abc import Collection
+from typing import Any
 
-from sqlalchemy import ColumnElement, and_, exists, false, or_, select
+from sqlalchemy import ColumnElement, FromClause, and_, exists, false, or_, select
 
 from app.domain.statuses import UNSETTLED, Status
 from app.ledger import tables
@@ -16,6 +17,10 @@ PARTIAL = 2
 
 _mine = tables.commands.c
 _others = tables.commands.alias("others")
+_thirds = tables.commands.alias("thirds")
+
+Columns = Any
+"""Of `commands`, or of an alias of it."""
 
 
 def may_go(can_flip: Collection[str] = ()) -> ColumnElement[bool]:
@@ -25,7 +30,9 @@ def may_go(can_flip: Collection[str] = ()) -> ColumnElement[bool]:
     """
     other = _others.c
     unsettled = other.settled_at.is_(None)  # all that counts below is; said so that the index is used
-    overlapping = and_(unsettled, other.seq != _mine.seq, other.broker == _mine.broker, _overlaps())
+    overlapping = and_(
+        unsettled, other.seq != _mine.seq, other.broker == _mine.broker, _overlaps(_mine, other)
+    )
     earlier = other.seq < _mine.seq
     in_flight = or_(
         other.status == Status.SENDING,
@@ -39,56 +46,63 @@ def may_go(can_flip: Collection[str] = ()) -> ColumnElement[bool]:
         other.urgency <= _mine.urgency,
         other.status == Status.QUEUED,
         other.due_at <= now(),
+        # What waits for a doubt may wait for days, and would hold up positions that are in none.
+        ~_blocked(other, _thirds, can_flip),
     )
     return ~exists(
         select(other.seq).where(
-            overlapping, or_(in_flight, ahead_of_a_partial, waiting_and_wider, _may_still_close(can_flip))
+            overlapping,
+            or_(in_flight, ahead_of_a_partial, waiting_and_wider, _may_still_close(_mine, other, can_flip)),
         )
     )
 
 
 def blocked_by_a_close(can_flip: Collection[str]) -> ColumnElement[bool]:
     """Whether a command waits for what an earlier close may still do, as a condition on `commands`."""
-    other = _others.c
+    return _blocked(_mine, _others, can_flip)
+
+
+def _blocked(mine: Columns, others: FromClause, can_flip: Collection[str]) -> ColumnElement[bool]:
+    if not can_flip:
+        return false()
+    other: Columns = others.c
     overlapping = and_(
-        other.settled_at.is_(None), other.seq != _mine.seq, other.broker == _mine.broker, _overlaps()
+        other.settled_at.is_(None), other.seq != mine.seq, other.broker == mine.broker, _overlaps(mine, other)
     )
-    return exists(select(other.seq).where(overlapping, _may_still_close(can_flip)))
+    return exists(select(other.seq).where(overlapping, _may_still_close(mine, other, can_flip)))
 
 
-def _may_still_close(can_flip: Collection[str]) -> ColumnElement[bool]:
+def _may_still_close(mine: Columns, other: Columns, can_flip: Collection[str]) -> ColumnElement[bool]:
     """Whether what the other sent may still act on a position that it could turn round.
 
     A whole close or a flatten goes on beside one that works: it cancels that one's order first.
     """
     if not can_flip:
         return false()
-    other = _others.c
     return and_(
-        _mine.broker.in_(can_flip),
+        mine.broker.in_(can_flip),
         or_(
             other.status == Status.IN_DOUBT,
-            and_(other.status == Status.WORKING, _mine.urgency == PARTIAL),
+            and_(other.status == Status.WORKING, mine.urgency == PARTIAL),
         ),
     )
 
 
-def _overlaps() -> ColumnElement[bool]:
-    other = _others.c
+def _overlaps(mine: Columns, other: Columns) -> ColumnElement[bool]:
     same_account = or_(
-        _mine.lane_account.is_(None),
+        mine.lane_account.is_(None),
         other.lane_account.is_(None),
-        _mine.lane_account == other.lane_account,
+        mine.lane_account == other.lane_account,
     )
     same_instrument = or_(
-        _mine.lane_root.is_(None),
+        mine.lane_root.is_(None),
         other.lane_root.is_(None),
         and_(
-            _mine.lane_root == other.lane_root,
+            mine.lane_root == other.lane_root,
             or_(
-                _mine.lane_expiry.is_(None),
+                mine.lane_expiry.is_(None),
                 other.lane_expiry.is_(None),
-                _mine.lane_expiry == other.lane_expiry,
+                mine.lane_expiry == other.lane_expiry,
             ),
         ),
     )

@@ -3,18 +3,21 @@
 Every way to a flip that we know of is here: none may turn a position round, and what can't be prevented is told.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from app.domain.commands import ClosePosition, Command, FlattenMatching, Quantity
+from app.domain.commands import ClosePosition, Command, FlattenEverything, FlattenMatching, Quantity
+from app.domain.failures import Refused
 from app.domain.positions import Side
 from app.ledger.connection import Ledger
 from tests.contract.markets import SECRETS, ClearStreetMarket
 from tests.shop import Shop, came_to, numbers
 from tests.simulators.clearstreet import Book, ClearStreetSimulator, OrderStatus
+from workers.brokers.broker import Guard
 
 ACCOUNT, AAPL = "19816", "AAPL"
 PUT = "AAPL260320P00180000"
@@ -210,6 +213,116 @@ def test_a_position_that_was_turned_round_by_others_is_left_alone(trader: Trader
     assert trader.held() == -5
 
 
+class Between:
+    """A broker beside whose calls something happens at the venue: a call of this name is prepared, and then it does."""
+
+    def __init__(self, market: ClearStreetMarket, **happenings: Callable[[], Any]) -> None:
+        self._broker = market.broker
+        self._happenings = happenings
+        market.broker = self  # type: ignore[assignment]
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._broker, name)
+        if name not in self._happenings:
+            return method
+
+        def prepared(*args: Any, **kwargs: Any) -> Any:
+            call = method(*args, **kwargs)
+            happens = self._happenings.pop(name, None)
+            if happens and call is not None:
+                happens()
+            return call
+
+        return prepared
+
+
+@pytest.mark.parametrize("command", [whole(cancel_orders=False), part(4)], ids=["whole", "part"])
+def test_an_order_that_fills_between_two_reads_is_not_closed_twice(
+    ledger: Ledger, command: ClosePosition
+) -> None:
+    with ClearStreetSimulator(SECRETS["api_key"]) as venue:
+        market = ClearStreetMarket(venue)
+        pending = venue.book.work_order(19816, AAPL, "SELL", 10, order_type="MARKET", time_in_force="DAY")
+        Between(market, orders=lambda: venue.book.fill_order(pending.order_id))
+        trader = Trader(ledger, market)
+
+        trader.carried_out(command, seconds=30)
+
+        assert trader.held() == 0
+
+
+def test_what_waits_for_a_doubt_holds_up_no_position_that_is_in_none(trader: Trader) -> None:
+    trader.book.set_position(19816, "TSLA", "long", 5, "50.00", "51.00")
+    trader.market.bad_day("cut_before_acting", part=True)
+    trader.take(whole("TSLA", size=Quantity(Decimal(2)), cancel_orders=False))
+    trader.wait(5)
+    (flatten,) = trader.take(FlattenMatching("desk", account=ACCOUNT), max_age=86_400)
+    trader.wait(5)
+    (other,) = trader.take(whole())
+    trader.wait(20)
+
+    assert ended(trader, flatten, other) == [("queued", "still_open"), ("closed", None)]
+    assert trader.held() == 0
+
+
+# A flatten is as good as each of its positions
+
+
+def test_fills_of_one_position_do_not_stand_for_another(ledger: Ledger) -> None:
+    with ClearStreetSimulator(SECRETS["api_key"]) as venue:
+        market, book = ClearStreetMarket(venue), venue.book
+        Between(market, close=lambda: None)
+        trader = Trader(ledger, market)
+        book.set_position(19816, "TSLA", "long", 2, "50.00", "51.00")
+        book.fill_delay = 3
+        (command_id,) = trader.take(FlattenMatching("desk", account=ACCOUNT))
+        trader.work()
+        (tsla,) = (it for it in book.orders(19816, open_only=True) if it.instrument.symbol == "TSLA")
+        book.end_order(tsla.order_id, "REJECTED")
+        trader.wait(60)
+
+        assert ended(trader, command_id) == [("gave_up", "unprotected")]
+        assert numbers(trader.history(command_id)) == [("10", "0", "0"), ("2", "0", "2")]
+
+
+def test_what_a_flatten_closed_in_part_is_on_record_once(trader: Trader) -> None:
+    trader.book.set_position(19816, "TSLA", "long", 5, "50.00", "51.00")
+    trader.book.fill_delay = 20
+    (command_id,) = trader.take(FlattenMatching("desk", account=ACCOUNT, cancel_orders=False))
+    trader.work()
+    (aapl,) = (it for it in trader.book.orders(19816, open_only=True) if it.instrument.symbol == AAPL)
+    trader.book.fill_order(aapl.order_id, 3)
+    trader.book.end_order(aapl.order_id, "CANCELED")
+    trader.wait(60)
+
+    history = trader.history(command_id)
+    assert came_to(history) == ("gave_up", "gave_up")
+    assert sorted((row.instrument, row.quantity) for row in history.closed_positions) == [
+        (AAPL, 3),
+        ("TSLA", 5),
+    ]
+
+
+def test_an_account_that_can_not_be_read_keeps_no_other_from_being_flattened(trader: Trader) -> None:
+    trader.book.set_position(19817, "TSLA", "long", 5, "50.00", "51.00")
+    listed = trader.market.broker.positions
+
+    def denied(guard: Guard) -> Any:
+        raise Refused("Clear Street: Permission denied")
+
+    def positions(account: str, page: str | None = None) -> Any:
+        call = listed(account, page)
+        return replace(call, make=denied) if account == "19817" else call
+
+    trader.market.broker.positions = positions  # type: ignore[method-assign]
+
+    history = trader.carried_out(FlattenEverything("desk"), seconds=60)
+
+    assert came_to(history) == ("gave_up", "gave_up")
+    assert "19817 can't be read: Clear Street: Permission denied" in (history.command.reason or "")
+    assert (trader.held(), trader.book.position(19817, "TSLA")) == (0, 5)
+
+
 # How orders end
 
 
@@ -225,7 +338,8 @@ def test_an_order_that_ends_early_is_told_as_it_ended(
 
     assert trader.held() == 10 - filled
     assert len(trader.market.sent) == 1
-    assert came_to(history) == (("gave_up", "gave_up") if filled else ("rejected", "rejected"))
+    status_word = "gave_up" if filled else "rejected"
+    assert came_to(history) == (status_word, "unprotected" if command.whole else status_word)
     assert status in (history.command.reason or "")
     assert [row.quantity for row in history.closed_positions] == ([filled] if filled else [])
 

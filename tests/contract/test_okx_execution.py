@@ -364,6 +364,48 @@ def test_one_that_fails_of_several_is_settled_by_itself(
     assert len(history.closed_positions) == (1 if status == "gave_up" else 2)
 
 
+def test_a_doubt_that_was_found_and_can_not_be_looked_up_any_more_stays_in_view(trader: Trader) -> None:
+    trader.book.set_position(SWAP, "long", 10)
+    trader.book.fill_delay = 4000
+    trader.market.bad_day("cut_after_acting")
+    (command_id,) = trader.take(FlattenMatching("desk", instrument=SWAP))
+    trader.wait(2)
+    trader.market.venue.bad_day("throttle", on="lookup", times=None)
+    trader.wait(900)
+
+    assert trader.history(command_id).command.attention in ("in_doubt", "still_open")
+
+
+def test_an_entry_that_fills_while_everything_is_cancelled_is_closed_too(trader: Trader) -> None:
+    entry = trader.book.work_order(SWAP, "buy", 1, 90_000, reduce_only=False)
+    cancel = trader.market.broker.cancel_orders
+
+    def filled_first(*args: Any) -> Any:
+        call = cancel(*args)
+        if not trader.book.positions():
+            trader.book.fill_order(entry.order_id)
+        return call
+
+    trader.market.broker.cancel_orders = filled_first  # type: ignore[method-assign]
+    history = trader.carried_out(FlattenEverything("desk"), seconds=60)
+
+    assert came_to(history) == ("closed", None)
+    assert trader.book.positions() == []
+
+
+def test_an_order_that_can_not_be_cancelled_is_named_in_the_end(trader: Trader) -> None:
+    trader.book.set_position(ETH, "long", 10)
+    entry = trader.book.work_order(SWAP, "buy", 1, 90_000, reduce_only=False)
+    trader.market.venue.bad_day("refuse", on="cancel", times=None)
+
+    history = trader.carried_out(FlattenEverything("desk"), seconds=300)
+
+    assert came_to(history) == ("gave_up", "still_open")
+    assert entry.order_id in (history.command.reason or "")
+    assert len([it for it in trader.market.venue.requests if it.operation == "cancel"]) < 30
+    assert sum(row.quantity for row in history.closed_positions) == 10
+
+
 # Codes
 
 

@@ -1436,7 +1436,7 @@ def test_a_partial_close_lapses_before_the_call_may_be_doubted(
 
 
 def test_part_of_an_option_is_refused_before_anything_is_sent(line: Line) -> None:
-    with pytest.raises(Refused, match="option"):
+    with pytest.raises(Refused, match="just a part"):
         broker().close(CLOSE, holding(instType="OPTION"), Decimal(1)).make(open_)
 
     assert line.sent == []
