@@ -62,11 +62,24 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
 on_both_databases = pytest.mark.parametrize("database_url", DATABASES, indirect=True)
 
 
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite ledger as the migrations leave it, to be copied: they take longer than most tests."""
+    path = tmp_path_factory.mktemp("migrated") / "flatwire.db"
+    ledger = Ledger(f"sqlite:///{path}")
+    migrate(ledger)
+    ledger.dispose()
+    return path
+
+
 @pytest.fixture
-def ledger(database_url: str) -> Iterator[Ledger]:
+def ledger(database_url: str, migrated_file: Path) -> Iterator[Ledger]:
     """A migrated, empty ledger."""
     ledger = Ledger(database_url)
-    migrate(ledger)
+    if ledger.sqlite:
+        shutil.copy(migrated_file, str(ledger.url.database))
+    else:
+        migrate(ledger)
     yield ledger
     ledger.dispose()
 

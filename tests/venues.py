@@ -62,6 +62,18 @@ class Venues:
     stocks: ClearStreetSimulator
     crypto: OkxSimulator
 
+    def open_positions(self) -> None:
+        """Put the positions back that the two begin with."""
+        stocks, coins = self.stocks.book, self.crypto.book
+        for book in (stocks, coins):
+            book.clear_positions()
+        stocks.set_position(19816, "AAPL", "long", 100, "145.00", "151.00")
+        stocks.set_position(19816, "TSLA", "short", 50, "180.00", "178.50")
+        stocks.set_position(19816, "AAPL260320P00180000", "long", 2, "6.20", "5.85")
+        stocks.set_position(19817, "GOOG", "long", 25, "168.40", "171.15")
+        coins.set_position("BTC-USDT-SWAP", "long", "12.5", average_price="102840.5", mark_price="103500")
+        coins.set_position("ETH-USDT-SWAP", "short", 40, average_price="3498.2", mark_price="3450")
+
 
 @contextmanager
 def three_venues(
@@ -74,14 +86,6 @@ def three_venues(
             CREDENTIALS[f"OKX_{name}"] for name in ("API_KEY", "API_SECRET", "PASSPHRASE")
         )
         crypto = stack.enter_context(OkxSimulator(key, secret, passphrase))
-        stocks.book.set_position(19816, "AAPL", "long", 100, "145.00", "151.00")
-        stocks.book.set_position(19816, "TSLA", "short", 50, "180.00", "178.50")
-        stocks.book.set_position(19816, "AAPL260320P00180000", "long", 2, "6.20", "5.85")
-        stocks.book.set_position(19817, "GOOG", "long", 25, "168.40", "171.15")
-        crypto.book.set_position(
-            "BTC-USDT-SWAP", "long", "12.5", average_price="102840.5", mark_price="103500"
-        )
-        crypto.book.set_position("ETH-USDT-SWAP", "short", 40, average_price="3498.2", mark_price="3450")
         times = _TIMES.format(verify_for=verify_for)
         configuration = CONFIGURATION.replace("verify_for = 5", f"verify_for = {verify_for}")
         product = stack.enter_context(
@@ -100,4 +104,6 @@ def three_venues(
                 **settings,
             )
         )
-        yield Venues(product, stocks, crypto)
+        venues = Venues(product, stocks, crypto)
+        venues.open_positions()
+        yield venues

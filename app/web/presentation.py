@@ -10,7 +10,7 @@ from flask import current_app, url_for
 from app.ledger.readers import CommandHistory, Record
 from app.ledger.types import decimal_text
 
-_ASKED = ("quantity", "quantity_unit", "percent", "position", "cancel_orders")
+_ASKED = ("quantity", "percent", "position", "cancel_orders")
 
 POSITION = (
     "account",
@@ -74,6 +74,7 @@ def command_document(history: CommandHistory) -> dict[str, Any]:
     names = ("id", "alert", "retry_of", "hook", "broker", "account", "instrument", "action", *_ASKED)
     return {
         **{name: plain(getattr(row, name)) for name in names},
+        "quantity_unit": row.quantity_unit,
         "status": row.status,
         "reason": row.reason,
         "attention": row.attention,

@@ -118,8 +118,8 @@ def one_of(history: CommandHistory) -> Any:
     return closed
 
 
-class BrokerCards:
-    """Collected through each venue's subclass."""
+class ClosingCards:
+    """What is done when nothing goes wrong. Collected through each venue's subclass."""
 
     @pytest.fixture
     def shop(self, ledger: Ledger, market: Market) -> Shop:
@@ -357,7 +357,9 @@ class BrokerCards:
         assert {(it.account, it.instrument, it.reduces) for it in fills} == {(account, instrument, Side.LONG)}
         assert sum(fill.quantity for fill in fills) == PART
 
-    # What goes wrong
+
+class BrokerCards(ClosingCards):
+    """All of them: also what goes wrong, and what is on record."""
 
     @parts
     def test_a_refusal_is_told_in_the_venues_words(self, shop: Shop, market: Market, part: bool) -> None:

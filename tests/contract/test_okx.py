@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.contract.cards import BrokerCards
+from tests.contract.cards import BrokerCards, ClosingCards
 from tests.contract.markets import SECRETS, OkxMarket
 from tests.simulators.okx import OkxSimulator
 
@@ -23,8 +23,8 @@ class TestNetMode(BrokerCards):
         return OkxMarket(venue)
 
 
-class TestLongShortMode(BrokerCards):
-    """The same, where long and short of one instrument are two positions."""
+class TestLongShortMode(ClosingCards):
+    """The same closes, where long and short of one instrument are two positions."""
 
     @pytest.fixture
     def market(self, venue: OkxSimulator) -> OkxMarket:
