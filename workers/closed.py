@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from decimal import Decimal
+from decimal import ROUND_HALF_EVEN, Decimal
 
 from app.domain.positions import ClosedPosition, Fill, Holding, Order, Report, Side, Source
 from workers.evidence import NOTHING, same_position
@@ -151,5 +151,5 @@ def _closed_by(fills: Sequence[Fill]) -> ClosedPosition:
 
 def exact(value: Decimal) -> Decimal:
     """At most eight decimals, and no trailing zeros beyond the first. Zero has no sign."""
-    rounded = (value.quantize(Decimal("1e-8")) + NOTHING).normalize()
+    rounded = (value.quantize(Decimal("1e-8"), ROUND_HALF_EVEN) + NOTHING).normalize()
     return rounded if rounded.as_tuple().exponent < 0 else rounded.quantize(Decimal("0.1"))  # type: ignore[operator]

@@ -220,6 +220,7 @@ def test_every_text_has_the_contrast_it_needs(open_tab: OpenTab, venue_day: Prod
 def test_the_first_load_is_light(open_tab: OpenTab) -> None:
     tab = open_tab().sign_in()
     expect(tab.page.locator("#vitals")).to_be_visible()
+    tab.page.wait_for_load_state("load")
     size = tab.page.evaluate(
         """[...performance.getEntriesByType("navigation"), ...performance.getEntriesByType("resource")]
            .reduce((sum, entry) => sum + entry.decodedBodySize, 0)"""

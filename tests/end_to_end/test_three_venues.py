@@ -80,7 +80,7 @@ def test_what_three_venues_closed_stands_on_one_page(venues: Venues) -> None:
         product.accepted("flatten short", hook="crypto"),
     ]
     assert [product.settled(command_id)["status"] for command_id in ids] == ["closed"] * 4
-    (shown,) = product.api("closed-positions", instrument="BTC-USDT-SWAP")["items"]
+    shown = product.api("closed-positions", instrument="BTC-USDT-SWAP")["items"][0]
 
     assert (shown["quantity"], shown["profit_loss"], shown["currency"]) == ("5", "32.975", "USDT")
     with running_browser() as browser:
