@@ -1,9 +1,11 @@
 """Who may import whom (docs/architecture.md). A package that is not in the table fails."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -159,3 +161,23 @@ assert threading.active_count() == 1
     done = subprocess.run([sys.executable, "-c", program], env=environ, capture_output=True, text=True)
 
     assert done.returncode == 0, done.stderr
+
+
+def test_what_make_run_starts_needs_only_what_make_run_installs() -> None:
+    """The simulated venues live under tests, and must not need what only the tests install."""
+    installed = {
+        re.split(r"[=\s]", line)[0].lower()
+        for name in ("requirements.txt", "requirements-embedded.txt")
+        for line in (ROOT / name).read_text().splitlines()
+        if line[:1].isalnum()
+    }
+    distributions = packages_distributions()
+    for path in sorted((ROOT / "tests" / "simulators").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
+            for top in (
+                {name.partition(".")[0] for name in names} - sys.stdlib_module_names - {"tests", "app"}
+            ):
+                owners = {owner.lower().replace("_", "-") for owner in distributions[top]}
+                assert owners & installed, f"{path}: {top} is not installed by `make run`"
