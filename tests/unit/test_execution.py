@@ -1165,3 +1165,32 @@ def test_whatever_the_trader_does_meanwhile_a_close_acts_at_most_once(
         assert sum(ours) <= 4
     with ledger.writing() as connection:  # the next example must not wait behind this one
         connection.execute(tables.commands.update().values(status="cancelled", due_at=None))
+
+
+def test_a_fault_of_ours_sets_its_command_aside_and_no_other(shop: Shop) -> None:
+    shop.desk.hold(SIM, "MNQ 12-26", 3)
+    shop.desk.script("positions", raises(KeyError("a bug")))
+    (faulty,) = shop.take(part(4))
+    shop.work()
+    (other,) = shop.take(whole("MNQ 12-26"))
+    shop.work()
+
+    assert came_to(shop.history(faulty)) == ("queued", "still_open")
+    assert "worker's log" in shop.history(faulty).command.reason
+    assert came_to(shop.history(other)) == ("closed", None)
+    shop.wait(70)
+    assert came_to(shop.history(faulty)) == ("closed", None)
+
+
+def test_a_fault_of_ours_in_the_middle_of_a_call_is_a_doubt_like_a_death(shop: Shop) -> None:
+    shop.desk.script("close", raises(KeyError("a bug"), after_acting=True))
+    (command_id,) = shop.take(part(4))
+    shop.work()
+    assert came_to(shop.history(command_id)) == ("sending", None)
+    shop.let_pass(31)
+    Claims(shop.ledger, "another").recover()
+    shop.wait(30)
+
+    assert came_to(shop.history(command_id)) == ("closed", None)
+    assert shop.desk.held() == 6
+    assert len(shop.desk.sent) == 1
