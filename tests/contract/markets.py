@@ -1,5 +1,6 @@
 """The venues of the cards: a simulator, our adapter to it, and the words in which the cards set a scene there."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, Generic, TypeVar
 
@@ -27,7 +28,7 @@ TIMES = {"connect_timeout": 0.5, "read_timeout": 0.5, "deadline": 3.0}
 Venue = TypeVar("Venue", CrossTradeSimulator, ClearStreetSimulator, OkxSimulator)
 
 
-class Market(Generic[Venue]):
+class Market(ABC, Generic[Venue]):
     """A venue and one broker there. The first account and instrument are those that most cards trade."""
 
     kind: str
@@ -57,20 +58,20 @@ class Market(Generic[Venue]):
         self.broker: Broker = broker_of(self.settings)
         self._asked_before = len(venue.requests)
 
+    @abstractmethod
     def hold(self, account: str, instrument: str, side: Side, quantity: int) -> None:
         """Put a position into the venue's book, at the price of now."""
-        raise NotImplementedError
 
+    @abstractmethod
     def held(self, account: str, instrument: str) -> float:
         """What is open by the venue's own book, below zero for a short."""
-        raise NotImplementedError
 
+    @abstractmethod
     def rest(self, account: str, instrument: str) -> None:
         """Put an order to work that would close the position at a price; it will not fill by itself."""
-        raise NotImplementedError
 
-    def resting(self, account: str, instrument: str) -> int:
-        raise NotImplementedError
+    @abstractmethod
+    def resting(self, account: str, instrument: str) -> int: ...
 
     def stopped_out(self, account: str, instrument: str, quantity: int) -> float:
         """A stop of the trader's own is hit, and sells so many of a long position. How many it did sell."""
@@ -78,12 +79,12 @@ class Market(Generic[Venue]):
         self._fill_stop(account, instrument, quantity)
         return before - self.held(account, instrument)
 
-    def _fill_stop(self, account: str, instrument: str, quantity: int) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _fill_stop(self, account: str, instrument: str, quantity: int) -> None: ...
 
+    @abstractmethod
     def client_id(self, request: Request) -> str | None:
         """Our id of the order, as the venue read it in a request that closes."""
-        raise NotImplementedError
 
     def bad_day(self, name: str, *, part: bool = False, **options: Any) -> None:
         """The next call that closes, a part or the whole, goes wrong like this."""
