@@ -12,7 +12,7 @@ SOURCES := app config workers tests
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
-run: .venv/run.stamp ## Start everything on this machine, with a simulated venue (PORT=8000)
+run: .venv/run.stamp ## Start everything on this machine, with three simulated venues (PORT=8000)
 	@$(BIN)/python -m config.embedded
 
 test: .venv/dev.stamp ## Run the whole test suite
