@@ -1,7 +1,7 @@
 """Carrying one claimed command on by one step: read, send, settle, verify (design, section 3).
 
 A step makes each call once and writes what it learned. Waiting is left to the ledger: a command is put back
-with the time at which it is due, and no worker sleeps on it.
+with the time at which it is due. A worker waits only for room in the venue's limits, and only between two calls.
 """
 
 from collections.abc import Callable, Mapping

@@ -17,8 +17,8 @@ from workers.brokers.broker import Broker, Call, Guard, Page, Terms
 T = TypeVar("T")
 
 NO_ROOM = "waits for the venue's limit on calls"
-LONGEST_PAUSE = 5.0
-"""Seconds that a worker waits for room, at most, between two calls of a step."""
+LONGEST_PAUSE = 8.0
+"""Seconds that a worker waits for room, at most, between the calls of one step: its lease must outlast them all."""
 MOST_PAGES = 50
 """No account has more; a venue that says so for ever is not believed."""
 
@@ -156,9 +156,9 @@ def wait_for_room(claim: Claim, call: Call[Any], *, patient: bool = False) -> fl
     The first call of a step waits in the ledger. Those that follow are waited for here, as long as that is short: put
     back, the step would begin with its reads again, and spend on them what room there is.
     """
-    until = time.monotonic() + (LONGEST_PAUSE if claim.calls else 0.0)
-    while (wait := call.room(patient)) and time.monotonic() + wait <= until:
+    while (wait := call.room(patient)) and claim.calls and claim.paused + wait <= LONGEST_PAUSE:
         time.sleep(wait)
+        claim.paused += wait
     if not wait:
         claim.calls += 1
     return wait

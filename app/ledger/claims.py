@@ -69,6 +69,8 @@ class Claim:
     """What was seen open under this claim."""
     calls: int = 0
     """Made under this claim so far."""
+    paused: float = 0.0
+    """Seconds that were waited between them."""
     may_call: Callable[[float], bool] = lambda seconds: True
     """Whether this process may call the broker for so many seconds more."""
 

@@ -22,6 +22,7 @@ class FreshClaim:
     """What the wait for room looks at."""
 
     calls = 0
+    paused = 0.0
 
 
 NT8 = BrokerSettings("nt8", VENUES["crosstrade"], {}, "")
@@ -99,7 +100,7 @@ def test_a_step_of_several_calls_gets_through_a_narrow_limit(workers: int) -> No
         desk = Metered(Desk(), broker, rates)
         calls = [desk.positions(), desk.orders(SIM), desk.fills(SIM, 1.0), desk.positions()]
         while any(wait_for_room(claim, call) for call in calls):  # type: ignore[arg-type]
-            claim.calls = 0
+            claim.calls, claim.paused = 0, 0.0
             time.sleep(0.05)
         ended.append(True)
 
@@ -205,3 +206,17 @@ def test_a_call_that_was_never_sent_holds_nobody_back() -> None:
 
     call: Call[object] = metered.positions()
     assert call.room(True) == 0
+
+
+def test_the_calls_of_one_step_wait_no_longer_together_than_its_lease_allows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A flatten has a call for each position: so many pauses would outlast the lease, and nothing would be sent."""
+    monkeypatch.setattr("workers.observation.LONGEST_PAUSE", 0.3)
+    claim, narrow = FreshClaim(), replace(Desk().positions(), room=lambda patient: 0.1)
+    claim.calls = 1
+
+    waits = [wait_for_room(claim, narrow) for _ in range(20)]  # type: ignore[arg-type]
+
+    assert waits == [0.1] * 20
+    assert claim.paused <= 0.3
