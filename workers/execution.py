@@ -17,7 +17,7 @@ from app.domain.positions import Holding, Report
 from app.domain.statuses import Attention, Status
 from app.ledger.claims import Claim, Claims, LeaseLost
 from app.ledger.connection import Ledger, LedgerUnavailable
-from app.ledger.journal import Answer, Journal, Step
+from app.ledger.journal import Answer, Journal, Paused, Step
 from app.ledger.sightings import sightings_in, was_seen
 from config.file import BrokerSettings
 from workers import evidence, preparation
@@ -36,6 +36,8 @@ ENDED_OPEN = (Status.REJECTED, Status.GAVE_UP)
 """Where a close may not end that took the working orders with it."""
 AFTER_A_FAULT = 60.0
 """Seconds until a command is tried again in whose step we failed."""
+WHILE_PAUSED = 2.0
+"""Seconds until what may have left in part is read back again, while the rest is held."""
 LONG_WITHOUT_A_TRY = 30.0
 """Seconds without a first attempt after which a person is told."""
 UNPROTECTED = (Status.REJECTED, Status.GAVE_UP, Status.IN_DOUBT)
@@ -85,20 +87,26 @@ class Execution:
                 # Somebody else goes on with it. Whatever was in flight here is theirs to find out.
                 log.warning("lease_lost", fence=claim.fence)
                 self._claims.release(claim)
+            except Paused:
+                naked = Attention.UNPROTECTED if claim.unprotected else None
+                self._claims.set_aside(claim, WHILE_PAUSED, "paused by an operator", naked)
             except LedgerUnavailable:
                 raise  # the lease runs out by itself
             except Exception:
                 # A fault of ours must neither stop the other commands nor go on unseen.
                 log.exception("step_failed")
-                self._claims.set_aside(
-                    claim, AFTER_A_FAULT, "a fault in Flatwire stopped it: see the worker's log"
-                )
+                reason = "a fault in Flatwire stopped it: see the worker's log"
+                attention = Attention.IN_DOUBT if claim.closes else Attention.STILL_OPEN
+                self._claims.set_aside(claim, AFTER_A_FAULT, reason, attention)
         return True
 
     def _may_call(self, broker: str, seconds: float = 0.0) -> bool:
         return self._tenure is None or self._tenure.may_call(broker, seconds)
 
     def _carry_on(self, claim: Claim) -> None:
+        if claim.resolution is not None:
+            self._follow(claim, self._reconciliation(claim).resolved(claim.resolution))
+            return
         if self._one_by_one(claim):
             self._follow(claim, self._flattening(claim).step())
             return

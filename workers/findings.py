@@ -23,6 +23,12 @@ def age_of(attempt: PastAttempt, claim: Claim) -> float:
     return attempt.age + time.monotonic() - claim.taken_at
 
 
+def settles_in(attempts: Sequence[PastAttempt], claim: Claim) -> float:
+    """Seconds until nothing of these attempts can come any more, by now; 0 or less: nothing can."""
+    latest = max((attempt.settles_in for attempt in attempts), default=0.0)
+    return latest - (time.monotonic() - claim.taken_at)
+
+
 def that_may_have_acted(attempts: Sequence[PastAttempt]) -> tuple[PastAttempt, ...]:
     """Those that the venue took, and those whose answer is not known."""
     return tuple(
@@ -65,9 +71,9 @@ class OrdersFound:
         """What the venue says of them."""
         return "; ".join(sorted({order.detail or str(order.state) for order in self.orders}))
 
-    def never_placed(self, settle_window: float, claim: Claim) -> bool:
+    def never_placed(self, claim: Claim) -> bool:
         """Whether those that are missing were surely never placed, and never will be."""
-        return all(it.lapses and age_of(it, claim) >= settle_window for it in self.missing)
+        return all(it.lapses for it in self.missing) and settles_in(self.missing, claim) <= 0
 
 
 @dataclass(frozen=True, slots=True)

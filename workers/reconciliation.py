@@ -18,9 +18,11 @@ from workers import evidence
 from workers.backoff import read_back_delay, retry_delay
 from workers.brokers.broker import Broker
 from workers.closed import closed_by_fills, closed_positions
-from workers.findings import Findings, OrdersFound, age_of, that_may_have_acted
+from workers.findings import Findings, OrdersFound, age_of, settles_in, that_may_have_acted
 from workers.observation import NO_ROOM, Observation
 
+SOON = 5.0
+"""Seconds after which the venue is asked again at the latest, while an operator waits for the answer."""
 SURE_BY_NOW = 30.0
 """Seconds of vain reading after which a person is told."""
 
@@ -79,14 +81,14 @@ class Reconciliation:
 
     def judge(self) -> Step:
         """The next step of a command that may have been carried out; `queued` if it may be tried again."""
-        wait = self.settings.settle_window - self.age
+        wait = settles_in(that_may_have_acted(self.claim.closes) or (self.last,), self.claim)
         try:
             if wait > 0:
                 return self._found_early() or self._doubtful(
                     "the answer was lost; its effect may still come", due_in=self._next_question(wait)
                 )
             found = self._look()
-            if step := self._found_or_never_placed(found):
+            if step := self._found_or_never_placed(found) or self._taken_over(found):
                 return step
             if found.all_reached:
                 return self._reached_in_doubt(found)
@@ -102,6 +104,40 @@ class Reconciliation:
             return self._read_again(Status.IN_DOUBT, exc)
         reason = "the answer was lost, and nothing proves what became of the request"
         return self._doubtful(reason, Attention.IN_DOUBT, found.holdings, self._next_look())
+
+    def resolved(self, resolution: str) -> Step:
+        """An operator says that it was done: it was, if a fresh read agrees."""
+        try:
+            found = self._look()
+        except BrokerError as exc:
+            step = self._read_again(self.claim.status, exc)
+            return replace(step, due_in=min(step.due_in or SOON, SOON))  # somebody waits for it
+        if unreadable := found.observation.unreadable:
+            reason = f"{resolution}; that can't be checked, as {', '.join(unreadable)} can't be read"
+            return Step(Status.CANCELLED, reason, None, Attention.STILL_OPEN, found.holdings)
+        if not found.all_reached:
+            open_now = ", ".join(f"{p.side} {p.quantity:f} {p.instrument} in {p.account}" for p in found.mine)
+            reason = f"{resolution}; but this is open: {open_now}"
+            return Step(Status.CANCELLED, reason, None, Attention.STILL_OPEN, found.holdings)
+        # What was at its target before is written already.
+        written = [holding.place for holding in self.claim.holdings or () if evidence.reached(holding)]
+        unwritten = [holding for holding in found.holdings if holding.place not in written]
+        fills = self._fills_for_prices(found)
+        closed = closed_positions(unwritten, self.last.report, self.today, fills=fills)
+        return Step(Status.CLOSED, resolution, holdings=found.holdings, closed=closed)
+
+    def _taken_over(self, found: Findings) -> Step | None:
+        """What a close of all of the position, sent later, left of a doubt."""
+        taker = self.claim.overtaken
+        if taker is None:
+            return None
+        if taker.after_the_doubt or not found.mine:
+            reason = f"a wider close took over: {taker.by}"
+            return Step(Status.SUPERSEDED, reason, holdings=found.holdings or None)
+        if taker.under_way:
+            reason = "the answer was lost; a wider close is under way"
+            return self._doubtful(reason, None, found.holdings, read_back_delay(self.age))
+        return None
 
     def _found_early(self) -> Step | None:
         """The order of a lost answer, found before its settle window is over: there is nothing to wait for then."""
@@ -122,7 +158,7 @@ class Reconciliation:
         orders = found.orders()
         if orders is None:
             return None
-        if not orders.never_placed(self.settings.settle_window, self.claim):
+        if not orders.never_placed(self.claim):
             return self._may_still_come(found) if self.broker.venue.closing_can_flip else None
         if orders.orders:
             return self._by_orders(found, orders)
@@ -223,7 +259,7 @@ class Reconciliation:
 
     def _did_nothing(self, found: Findings) -> bool:
         """Who says two things at once is not believed at once: a part that was closed all the same would be doubled."""
-        return self.age >= self.settings.settle_window and found.nothing_was_reduced()
+        return settles_in((self.last,), self.claim) <= 0 and found.nothing_was_reduced()
 
     def _reached(self, found: Findings) -> Step:
         if found.holdings:

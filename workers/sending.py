@@ -89,6 +89,8 @@ def _made(claim: Claim, call: Call[Report], attempt: PastAttempt, started: float
         outcome=answer.outcome,
         report=answer.report,
         detail=answer.detail,
-        age=claim.taken_at - started,  # as of the claim, like the ages of the others
+        # As of the claim, like those of the others.
+        age=claim.taken_at - started,
+        settles_in=attempt.settles_in + started - claim.taken_at,
     )
     return Outcome(done, answer, failure, time.monotonic() - sent)

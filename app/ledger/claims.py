@@ -1,23 +1,39 @@
 """Who may carry out a command: claims under a lease with a fence, and taking back what a dead worker held."""
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, case, exists, or_, select, text, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    and_,
+    case,
+    exists,
+    literal,
+    null,
+    or_,
+    select,
+    text,
+    update,
+)
 
 from app.domain.commands import Command
 from app.domain.failures import REPORTED, OutcomeUnknown
 from app.domain.positions import Holding, Place, Report
 from app.domain.statuses import Attention, Status
 from app.ledger import tables
+from app.ledger.clock import A_JUMP, Clock
 from app.ledger.connection import Ledger
 from app.ledger.encoding import command_of, holdings_of, place_of, report_of
 from app.ledger.events import record
 from app.ledger.lanes import blocked_by_a_close, may_go
+from app.ledger.pauses import is_paused
 from app.ledger.sightings import Sighting
+from app.ledger.superseding import Overtaken, overtaken
 from app.ledger.types import from_now, now
 
 LEASE_SECONDS = 30.0
@@ -57,6 +73,10 @@ class Claim:
     """Seconds since it was accepted, by the same clock."""
     closes: tuple["PastAttempt", ...] = ()
     """The attempts that close, oldest first."""
+    overtaken: Overtaken | None = None
+    """Of one in doubt: a close of all of the position that was sent after it."""
+    resolution: str | None = None
+    """An operator says that it was done, and who and why; a fresh read decides whether that is so."""
     tries: int = 0
     """Calls made so far, of any kind."""
     cancels: tuple["PastAttempt", ...] = ()
@@ -87,6 +107,8 @@ class PastAttempt:
     sent_at: datetime
     age: float
     """Seconds since it was sent, by the database's clock."""
+    settles_in: float
+    """Seconds until its effect can be read back, by the same clock."""
     outcome: str | None
     report: Report | None
     client_id: str | None = None
@@ -117,21 +139,25 @@ class Claims:
     def __init__(self, ledger: Ledger, owner: str) -> None:
         self._ledger = ledger
         self._owner = owner
+        self._clock = Clock(hold=LEASE_SECONDS)
 
     def take(self, brokers: Collection[str], can_flip: Collection[str] = ()) -> Claim | None:
         """Take the most urgent due command of these brokers whose turn it is, or None; `can_flip` as in `may_go`."""
         started = time.monotonic()
         with self._ledger.writing() as connection:
             one_at_a_time(connection)
+            self._look_at_the_clock(connection)
             self._expire(connection)
+            # What may still act is read back only while the ledger's clock can be believed.
+            past_sending = (Status.WORKING, Status.IN_DOUBT) if self._clock.trusted else (Status.WORKING,)
             due = and_(
                 _commands.c.settled_at.is_(None),
                 _commands.c.broker.in_(brokers),
                 _commands.c.due_at <= now(),
                 or_(_commands.c.lease_until.is_(None), _commands.c.lease_until <= now()),
                 or_(
-                    and_(_commands.c.status == Status.QUEUED, may_go(can_flip)),
-                    _commands.c.status.in_((Status.WORKING, Status.IN_DOUBT)),
+                    and_(_commands.c.status == Status.QUEUED, _may_be_looked_at(), may_go(can_flip)),
+                    _commands.c.status.in_(past_sending),
                 ),
             )
             # Closes before read-backs; then flatten, whole, partial; then age.
@@ -157,15 +183,14 @@ class Claims:
                 .values(lease_owner=None, lease_until=None, due_at=from_now(due_in))
             )
 
-    def set_aside(self, claim: Claim, due_in: float, reason: str) -> None:
-        """Give a claim back for a while, with attention. What is in flight is left to `recover`."""
+    def set_aside(self, claim: Claim, due_in: float, reason: str, attention: Attention | None) -> None:
+        """Give a claim back for a while, and say why. What is in flight is left to `recover`."""
         mine = and_(
             _commands.c.id == claim.id,
             _commands.c.fence == claim.fence,
             _commands.c.lease_owner == claim.owner,
             _commands.c.settled_at.is_(None),
         )
-        attention = Attention.IN_DOUBT if claim.closes else Attention.STILL_OPEN
         with self._ledger.writing() as connection:
             done = connection.execute(
                 update(_commands)
@@ -174,7 +199,7 @@ class Claims:
                     lease_owner=None,
                     lease_until=None,
                     due_at=from_now(due_in),
-                    attention=attention,
+                    attention=unless_acknowledged(attention),
                     reason=reason,
                 )
             )
@@ -190,6 +215,7 @@ class Claims:
             _commands.c.settled_at.is_(None),
             _commands.c.status == Status.QUEUED,
             _commands.c.attention.is_(None),
+            _commands.c.acknowledged.is_(None),
             _commands.c.accepted_at <= from_now(-seconds),
             or_(_commands.c.lease_until.is_(None), _commands.c.lease_until <= now()),
             blocked_by_a_close(can_flip),
@@ -200,7 +226,7 @@ class Claims:
             blocked = connection.execute(
                 update(_commands)
                 .where(waits)
-                .values(attention=Attention.STILL_OPEN, reason=reason)
+                .values(attention=unless_acknowledged(Attention.STILL_OPEN), reason=reason)
                 .returning(_commands.c.id)
             )
             for row in blocked.all():
@@ -215,16 +241,31 @@ class Claims:
     def recover(self, owner: str | None = None) -> list[str]:
         """Take back what a dead worker held: of `owner`, or whatever lease ran out. The ids that can go on.
 
-        Its request may still act, so a close that was in flight is in doubt until its settle window has passed.
+        Its request may still act, so a close that was in flight is in doubt until its settle window has passed. Of an
+        owner that is known to be dead the window counts from the sending; else from now, whatever the clock did.
         """
-        gone = _commands.c.lease_until <= now() if owner is None else _commands.c.lease_owner == owner
+        # A lease that ends later than any was given for is of before a jump of the clock.
+        ran_out = or_(
+            _commands.c.lease_until <= now(), _commands.c.lease_until > from_now(LEASE_SECONDS + A_JUMP)
+        )
+        gone = ran_out if owner is None else _commands.c.lease_owner == owner
         held = select(_commands).where(_commands.c.lease_owner.is_not(None), gone)
         with self._ledger.writing() as connection:
             one_at_a_time(connection)
+            self._look_at_the_clock(connection)
+            if owner is None and not self._clock.trusted:
+                return []
             rows = connection.execute(held.with_for_update(key_share=True)).all()
             for row in rows:
-                self._take_back(connection, row)
+                self._take_back(connection, row, anew=owner is None)
             return [row.id for row in rows]
+
+    def _look_at_the_clock(self, connection: Connection) -> None:
+        moment: datetime = connection.execute(select(now())).scalar_one()
+        if self._clock.look(moment) < 0:
+            # What is due at a time that is far away now is due: to look too early does no harm.
+            waiting = and_(_commands.c.settled_at.is_(None), _commands.c.due_at > now())
+            connection.execute(update(_commands).where(waiting).values(due_at=now()))
 
     def _expire(self, connection: Connection) -> None:
         """Settle what was never tried and is no longer wanted."""
@@ -281,31 +322,38 @@ class Claims:
             since_first_attempt=(moment - first).total_seconds() if first else None,
             age=(moment - row.accepted_at).total_seconds(),
             closes=tuple(_past(attempt, moment) for attempt in attempts if attempt.kind == "close"),
+            overtaken=overtaken(connection, row.id) if row.status == Status.IN_DOUBT else None,
+            resolution=row.resolution,
             tries=len(attempts),
             cancels=tuple(_past(a, moment) for a in attempts if a.kind == "cancel" and a.outcome == REPORTED),
             unprotected=any(a.kind == "cancel" and a.outcome in _MAY_HAVE_ACTED for a in attempts),
         )
 
-    def _take_back(self, connection: Connection, row: Row[Any]) -> None:
+    def _take_back(self, connection: Connection, row: Row[Any], *, anew: bool) -> None:
         values: dict[str, Any] = {"lease_owner": None, "lease_until": None, "fence": row.fence + 1}
         detail: dict[str, Any] = {"worker": row.lease_owner}
         if row.status == Status.SENDING:
-            in_flight = and_(_attempts.c.command == row.id, _attempts.c.outcome.is_(None))
-            attempts = connection.execute(
-                update(_attempts)
-                .where(in_flight)
-                .values(outcome="outcome_unknown", detail="the worker ended before an answer came")
-                .returning(_attempts.c.kind, _attempts.c.settles_at)
-            ).all()
+            attempts = _end_unanswered(connection, row.id, anew)
             # Cancelling orders twice does no harm; closing twice might.
             repeatable = all(attempt.kind == "cancel" for attempt in attempts)
             status = Status.QUEUED if repeatable else Status.IN_DOUBT
-            settled = max(attempt.settles_at for attempt in attempts)
-            values |= {"status": status, "due_at": settled, "reason": "the worker ended mid-call"}
+            values |= {"status": status, "due_at": now(), "reason": "the worker ended mid-call"}
             values |= {} if repeatable else {"fixed": True}
             detail |= {"from": row.status, "to": status}
         connection.execute(update(_commands).where(_commands.c.id == row.id).values(**values))
         record(connection, row.id, "taken_back", self._owner, detail)
+
+
+def unless_acknowledged(attention: Attention | None) -> ColumnElement[str | None] | None:
+    """What somebody took note of does not ask for a person again."""
+    if attention is None:
+        return None
+    return case((_commands.c.acknowledged == attention, null()), else_=literal(attention))
+
+
+def _may_be_looked_at() -> ColumnElement[bool]:
+    """A pause stops what is sent. What may have left is read back all the same."""
+    return or_(_commands.c.fixed, ~is_paused(_commands.c))
 
 
 def one_at_a_time(connection: Connection) -> None:
@@ -323,8 +371,29 @@ def _unprotected() -> ColumnElement[bool]:
     )
 
 
+def _end_unanswered(connection: Connection, command_id: str, anew: bool) -> Sequence[Row[Any]]:
+    """The attempts of a command that were in flight: what became of them is not known."""
+    in_flight = and_(_attempts.c.command == command_id, _attempts.c.outcome.is_(None))
+    attempts = connection.execute(select(_attempts).where(in_flight)).all()
+    for attempt in attempts:
+        window = (attempt.settles_at - attempt.sent_at).total_seconds()
+        connection.execute(
+            update(_attempts)
+            .where(_attempts.c.seq == attempt.seq)
+            .values(
+                outcome=OutcomeUnknown.outcome,
+                detail="the worker ended before an answer came",
+                settles_at=from_now(window) if anew else attempt.settles_at,
+            )
+        )
+    return attempts
+
+
 def _past(row: Row[Any], moment: datetime) -> PastAttempt:
     report = None if row.report is None else report_of(row.report)
     age = (moment - row.sent_at).total_seconds()
     place = None if row.place is None else place_of(row.place)
-    return PastAttempt(row.number, row.sent_at, age, row.outcome, report, row.client_id, row.lapses, place)
+    settles_in = (row.settles_at - moment).total_seconds()
+    return PastAttempt(
+        row.number, row.sent_at, age, settles_in, row.outcome, report, row.client_id, row.lapses, place
+    )

@@ -1,4 +1,4 @@
-"""The append-only record of what happened to a command."""
+"""The append-only record of what happened to a command, and of what operators did beside."""
 
 from typing import Any
 
@@ -15,3 +15,8 @@ def record(
     connection.execute(
         insert(tables.events).values(command=command, at=now(), name=name, actor=actor, detail=detail or {})
     )
+
+
+def record_act(connection: Connection, name: str, actor: str, detail: dict[str, Any]) -> None:
+    """Add one act of an operator that is of no single command."""
+    connection.execute(insert(tables.acts).values(at=now(), name=name, actor=actor, detail=detail))

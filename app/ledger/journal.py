@@ -4,25 +4,47 @@ Every write is fenced: it counts only under the newest claim.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import structlog
 from sqlalchemy import Connection, and_, func, insert, or_, select, update
 
+from app.domain.commands import urgency_of
+from app.domain.failures import NotSent
 from app.domain.positions import ClosedPosition, Holding, Order, Place, Report
 from app.domain.statuses import Attention, IllegalTransition, Status, check_transition
 from app.ledger import tables
-from app.ledger.claims import LEASE_SECONDS, Claim, LeaseLost, PastAttempt, one_at_a_time
-from app.ledger.connection import Ledger
+from app.ledger.claims import (
+    LEASE_SECONDS,
+    Claim,
+    LeaseLost,
+    PastAttempt,
+    one_at_a_time,
+    unless_acknowledged,
+)
+from app.ledger.connection import Ledger, LedgerUnavailable
 from app.ledger.encoding import holding_json, place_json, report_json
 from app.ledger.events import record
+from app.ledger.lanes import PARTIAL
+from app.ledger.pauses import is_paused
 from app.ledger.sightings import Sighting, note
+from app.ledger.superseding import look_into_doubts, supersede
 from app.ledger.types import from_now, now
+
+log = structlog.get_logger(__name__)
+
+INSIST_EVERY = 0.25
+"""Seconds between two tries to write what must not be lost."""
 
 _commands = tables.commands
 _attempts = tables.attempts
+
+
+class Paused(Exception):
+    """Raised when an operator has stopped what was about to leave."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,19 +106,42 @@ class Journal:
         retry_for: float,
         late: bool = False,
     ) -> tuple[PastAttempt, ...]:
-        """Commit attempts that are about to leave, with before and target. Raises LeaseLost.
+        """Commit attempts that are about to leave, with before and target. Raises LeaseLost, and Paused.
 
-        After the command's time ran out nothing leaves, unless it is a cancel of our own order: that is never too late.
+        After the command's time ran out nothing leaves, nor while it is paused, unless it is a cancel of our own order:
+        that is never too late.
         """
         if claim.status is not Status.QUEUED:
             raise IllegalTransition(claim.status, Status.SENDING)  # what is in flight is answered first
         started = time.monotonic()
+        try:
+            attempts = self._commit_begin(claim, outgoing, holdings, settle_window, retry_for, late)
+        except LedgerUnavailable:
+            self._insist(claim, lambda again: self._take_back_begun(claim))
+            raise
+        claim.reads.clear()
+        claim.held_until = started + LEASE_SECONDS
+        claim.status = Status.SENDING
+        claim.holdings = holdings
+        return attempts
+
+    def _commit_begin(
+        self,
+        claim: Claim,
+        outgoing: Sequence[Outgoing],
+        holdings: tuple[Holding, ...] | None,
+        settle_window: float,
+        retry_for: float,
+        late: bool,
+    ) -> tuple[PastAttempt, ...]:
         with self._ledger.writing() as connection:
             one_at_a_time(connection)
             in_time = or_(
                 and_(_commands.c.first_attempt_at.is_(None), _commands.c.expires_at > now()),
                 _commands.c.gives_up_at > now(),
             )
+            if not late:
+                self._check_not_paused(connection, claim)
             self._update(
                 connection,
                 claim,
@@ -110,10 +155,50 @@ class Journal:
             self._write_reads(connection, claim)
             self._status_event(connection, claim, Status.SENDING, None)
             attempts = tuple(self._begin(connection, claim, it, settle_window) for it in outgoing)
-        claim.held_until = started + LEASE_SECONDS
-        claim.status = Status.SENDING
-        claim.holdings = holdings
+            if any(it.kind == "close" for it in outgoing):
+                supersede(connection, claim.id, claim.command, holdings, claim.owner)
         return attempts
+
+    def _take_back_begun(self, claim: Claim) -> None:
+        """The ledger failed as attempts were to be committed, or just after: nothing of them has left."""
+        with self._ledger.writing() as connection:
+            mine = and_(_commands.c.id == claim.id, _commands.c.fence == claim.fence)
+            done = connection.execute(
+                update(_commands)
+                .where(mine, _commands.c.status.in_((Status.SENDING, Status.QUEUED)))
+                .values(status=Status.QUEUED, due_at=now(), lease_owner=None, lease_until=None)
+            )
+            if done.rowcount:
+                connection.execute(
+                    update(_attempts)
+                    .where(_attempts.c.command == claim.id, _attempts.c.outcome.is_(None))
+                    .values(
+                        answered_at=now(),
+                        outcome=NotSent.outcome,
+                        detail="the ledger failed before the first byte",
+                    )
+                )
+
+    def _insist(self, claim: Claim, write: Callable[[bool], None]) -> None:
+        """Write what must not be lost: again and again while the ledger is away and the lease lasts.
+
+        `write` is told whether it was tried before: the ledger may have kept it, and only the word of that was lost.
+        """
+        again = False
+        while True:
+            try:
+                return write(again)
+            except LedgerUnavailable as exc:
+                if not claim.holds(1.0):
+                    raise
+                log.warning("ledger_unavailable", reason=str(exc), then="what was learned is written again")
+                time.sleep(INSIST_EVERY)
+                again = True
+
+    def _check_not_paused(self, connection: Connection, claim: Claim) -> None:
+        stopped = select(_commands.c.seq).where(_commands.c.id == claim.id, is_paused(_commands.c))
+        if connection.execute(stopped).first():
+            raise Paused(claim.id)
 
     def _begin(
         self, connection: Connection, claim: Claim, outgoing: Outgoing, settle_window: float
@@ -137,7 +222,15 @@ class Journal:
         sent_at: datetime = connection.execute(attempt).scalar_one()
         record(connection, claim.id, "sending", claim.owner, {"attempt": number, "kind": outgoing.kind})
         return PastAttempt(
-            number, sent_at, 0.0, None, None, outgoing.client_id, outgoing.lapses, outgoing.place
+            number,
+            sent_at,
+            0.0,
+            settle_window,
+            None,
+            None,
+            outgoing.client_id,
+            outgoing.lapses,
+            outgoing.place,
         )
 
     def move(self, claim: Claim, step: Step, *answers: Answer, keep: bool = False) -> None:
@@ -147,12 +240,12 @@ class Journal:
         """
         started = time.monotonic()
         try:
-            with self._ledger.writing() as connection:
-                self._move(connection, claim, step, answers, keep)
+            self._insist(claim, lambda again: self._commit_move(claim, step, answers, keep, again))
         except LeaseLost:
             for answer in answers:
                 self._keep_late(claim, answer)
             raise
+        claim.reads.clear()
         self._noted |= {(claim.command.broker, sighting) for sighting in claim.seen}
         if keep:
             claim.held_until = started + LEASE_SECONDS
@@ -160,6 +253,19 @@ class Journal:
         claim.attention = step.attention
         claim.holdings = claim.holdings if step.holdings is None else step.holdings
         claim.fixed = claim.fixed if step.fixed is None else step.fixed
+
+    def _commit_move(
+        self, claim: Claim, step: Step, answers: Sequence[Answer], keep: bool, again: bool
+    ) -> None:
+        with self._ledger.writing() as connection:
+            if not (again and self._is_kept(connection, claim, step)):
+                self._move(connection, claim, step, answers, keep)
+
+    def _is_kept(self, connection: Connection, claim: Claim, step: Step) -> bool:
+        """Whether the first try was committed: the command is no longer what it was claimed as, by nobody else's doing."""
+        row = connection.execute(select(_commands).where(_commands.c.id == claim.id)).one()
+        moved = row.status != claim.status or row.lease_owner is None
+        return bool(row.fence == claim.fence and row.status == step.status and moved)
 
     def _move(
         self, connection: Connection, claim: Claim, step: Step, answers: Sequence[Answer], keep: bool
@@ -170,7 +276,7 @@ class Journal:
         values: dict[str, Any] = {
             "status": step.status,
             "reason": step.reason,
-            "attention": step.attention,
+            "attention": unless_acknowledged(step.attention),
             "due_at": None if step.due_in is None else from_now(step.due_in),
             "settled_at": now() if step.status.final else None,
         }
@@ -189,6 +295,8 @@ class Journal:
         self._write_seen(connection, claim)
         self._write_closed(connection, claim, step.closed)
         self._status_event(connection, claim, step.status, step)
+        if step.status is Status.CLOSED and urgency_of(claim.command) < PARTIAL:
+            look_into_doubts(connection, claim.id)
 
     def _update(self, connection: Connection, claim: Claim, *conditions: Any, **values: Any) -> None:
         """Write to the claimed row, if the claim is still the newest and its lease has not run out."""
@@ -237,7 +345,6 @@ class Journal:
                     detail=read.detail,
                 )
             )
-        claim.reads.clear()
 
     def _write_seen(self, connection: Connection, claim: Claim) -> None:
         broker = claim.command.broker

@@ -1,6 +1,7 @@
-"""Which commands may be in flight together (design, section 7, Lanes), as SQL.
+"""Which commands may be in flight together, and which leaves another nothing to do (design, section 7, Lanes), as SQL.
 
 Two commands overlap when they could touch the same position. A contract without an expiry stands for its whole root.
+One contains another when there is nothing left of that one's position after it.
 """
 
 from collections.abc import Collection
@@ -8,8 +9,10 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, FromClause, and_, exists, false, or_, select
 
+from app.domain.instruments import Contract
 from app.domain.statuses import UNSETTLED, Status
 from app.ledger import tables
+from app.ledger.pauses import is_paused
 from app.ledger.types import now
 
 PARTIAL = 2
@@ -31,7 +34,7 @@ def may_go(can_flip: Collection[str] = ()) -> ColumnElement[bool]:
     other = _others.c
     unsettled = other.settled_at.is_(None)  # all that counts below is; said so that the index is used
     overlapping = and_(
-        unsettled, other.seq != _mine.seq, other.broker == _mine.broker, _overlaps(_mine, other)
+        unsettled, other.seq != _mine.seq, other.broker == _mine.broker, overlaps(_mine, other)
     )
     earlier = other.seq < _mine.seq
     in_flight = or_(
@@ -46,6 +49,7 @@ def may_go(can_flip: Collection[str] = ()) -> ColumnElement[bool]:
         other.urgency <= _mine.urgency,
         other.status == Status.QUEUED,
         other.due_at <= now(),
+        ~is_paused(other),
         # What waits for a doubt may wait for days, and would hold up positions that are in none.
         ~_blocked(other, _thirds, can_flip),
     )
@@ -67,7 +71,7 @@ def _blocked(mine: Columns, others: FromClause, can_flip: Collection[str]) -> Co
         return false()
     other: Columns = others.c
     overlapping = and_(
-        other.settled_at.is_(None), other.seq != mine.seq, other.broker == mine.broker, _overlaps(mine, other)
+        other.settled_at.is_(None), other.seq != mine.seq, other.broker == mine.broker, overlaps(mine, other)
     )
     return exists(select(other.seq).where(overlapping, _may_still_close(mine, other, can_flip)))
 
@@ -88,7 +92,29 @@ def _may_still_close(mine: Columns, other: Columns, can_flip: Collection[str]) -
     )
 
 
-def _overlaps(mine: Columns, other: Columns) -> ColumnElement[bool]:
+def contains(wide: Columns, narrow: Columns, resolved: Contract | None = None) -> ColumnElement[bool]:
+    """Whether a close of all that `wide` names closes all that `narrow` is about.
+
+    `resolved` is the contract that a name without an expiry turned out to mean.
+    """
+    same_account = or_(wide.lane_account.is_(None), wide.lane_account == narrow.lane_account)
+    same_contract = and_(
+        wide.lane_root == narrow.lane_root,
+        or_(
+            wide.lane_expiry == narrow.lane_expiry,
+            and_(wide.lane_expiry.is_(None), narrow.lane_expiry.is_(None)),
+        ),
+    )
+    # A name that tells no contract means what the very same name means.
+    same_instrument = or_(wide.instrument.is_(None), wide.instrument == narrow.instrument, same_contract)
+    if resolved is not None:
+        as_resolved = and_(narrow.lane_root == resolved.root, narrow.lane_expiry == resolved.expiry)
+        same_instrument = or_(same_instrument, as_resolved)
+    same_side = or_(wide.position.is_(None), wide.position == narrow.position)
+    return and_(wide.broker == narrow.broker, same_account, same_instrument, same_side)
+
+
+def overlaps(mine: Columns, other: Columns) -> ColumnElement[bool]:
     same_account = or_(
         mine.lane_account.is_(None),
         other.lane_account.is_(None),

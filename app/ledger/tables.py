@@ -84,6 +84,8 @@ commands = Table(
     Column("status", String(16), nullable=False),
     Column("reason", Text),
     Column("attention", String(32)),  # null: nobody needs to look
+    Column("acknowledged", String(32)),  # the attention that somebody took note of: not asked for again
+    Column("resolution", Json),  # an operator says that it was done: who, and why; null: nobody does
     Column("accepted_at", Instant, nullable=False),
     Column("expires_at", Instant, nullable=False),  # no first attempt after this
     Column("first_attempt_at", Instant),  # null: none yet
@@ -101,6 +103,7 @@ commands = Table(
     # Claims ask only for these: few, however long the ledger grows.
     _partial_index("ix_commands_unsettled", "broker", "seq", where="settled_at IS NULL"),
     Index("ix_commands_attention_seq", "attention", "seq"),
+    Index("uq_commands_retry_of", "retry_of", unique=True),  # two operators who retry at once make one
 )
 
 attempts = Table(
@@ -182,4 +185,26 @@ broker_leases = Table(
     Column("broker", Text, primary_key=True),
     Column("owner", Text, nullable=False),
     Column("until", Instant, nullable=False),
+)
+
+# What operators stopped. A row is there while nothing is sent for it.
+pauses = Table(
+    "pauses",
+    metadata,
+    Column("scope", String(8), primary_key=True),  # all, broker, hook
+    Column("name", Text, primary_key=True),  # of the broker or hook; empty: all
+    Column("since", Instant, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+)
+
+# What operators did that is of no single command, append-only like the events.
+acts = Table(
+    "acts",
+    metadata,
+    Column("seq", Serial, primary_key=True, autoincrement=True),
+    Column("at", Instant, nullable=False),
+    Column("name", String(32), nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("detail", Json, nullable=False),
 )

@@ -87,7 +87,7 @@ def test_only_what_is_queued_begins(ledger: Ledger, status: Status) -> None:
 
 def test_the_ledger_goes_only_where_the_table_lets_it(ledger: Ledger) -> None:
     mine = held(ledger)
-    mine.closes = (PastAttempt(1, datetime.now(UTC), 0.0, "not_sent", None),)
+    mine.closes = (PastAttempt(1, datetime.now(UTC), 0.0, 0.0, "not_sent", None),)
     for before, after in product(Status, Status):
         set_on(ledger, mine.id, status=before, lease_owner="one", lease_until=from_now(30))
         mine.status = before

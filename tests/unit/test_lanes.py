@@ -31,9 +31,11 @@ from app.ledger.types import from_now
 from tests.conftest import on_both_databases
 from tests.running import ROOT
 
-ACCOUNTS = ("Sim101", "Sim102")
-INSTRUMENTS = tuple(f"L{n} 12-26" for n in range(10))
+ACCOUNTS = ("Sim101", "Sim102", "Sim103")
+INSTRUMENTS = tuple(f"L{n} 12-26" for n in range(8))
 LANES = [(account, instrument) for account in ACCOUNTS for instrument in INSTRUMENTS]
+MIXED = "Sim103"
+"""Where all that is open is closed too; elsewhere parts only, which a wider close would supersede."""
 CLAIMERS = 8
 LEASED = tables.commands.c.lease_until.is_not(None)
 
@@ -41,12 +43,13 @@ T = TypeVar("T")
 
 
 def asked_for() -> list[Command]:
-    """200 commands over 20 positions: mostly parts, some whole closes, a few flattens of an account."""
+    """200 commands over 24 positions: mostly parts, some whole closes, a few flattens of an account."""
     dice = random.Random(7)
-    commands: list[Command] = [FlattenMatching("nt8", account=dice.choice(ACCOUNTS)) for _ in range(6)]
+    commands: list[Command] = [FlattenMatching("nt8", account=MIXED) for _ in range(6)]
     for n in range(194):
         account, instrument = LANES[n % len(LANES)]
-        size = {} if dice.random() < 0.2 else {"size": Quantity(Decimal(1)), "cancel_orders": False}
+        whole = account == MIXED and dice.random() < 0.4
+        size = {} if whole else {"size": Quantity(Decimal(1)), "cancel_orders": False}
         commands.append(ClosePosition("nt8", account, instrument, **size))
     dice.shuffle(commands)
     return commands
@@ -203,12 +206,16 @@ def test_many_workers_that_die_keep_every_promise(
 
     histories = [history for it in ids if (history := command_history(ledger, it))]
     assert len(histories) == 200
-    assert {history.command.status for history in histories} == {"closed"}
+    superseded = [history for history in histories if history.command.status == "superseded"]
+    assert {history.command.status for history in histories} == {"closed", "superseded"}
+    assert {history.command.account for history in superseded} == {MIXED}
     assert list(floor.iterdir()) == []
     for history in histories:
         assert_the_events_tell_it_all(history)
         assert_it_was_sent_no_oftener_than_allowed(history)
     assert_parts_waited_for_all_before_them(histories)
+    for history in superseded:
+        assert_a_wider_close_left_before_it_ended(history, histories)
 
 
 def assert_the_events_tell_it_all(history: CommandHistory) -> None:
@@ -229,7 +236,8 @@ def assert_it_was_sent_no_oftener_than_allowed(history: CommandHistory) -> None:
     """Once; and again only after it was proved unsent, or judged to have done nothing."""
     proved_unsent = sum(1 for it in history.attempts if it.outcome == "not_sent")
     judged = sum(1 for it in history.events if (it.detail.get("from"), it.detail.get("to")) == AGAIN)
-    assert len(history.attempts) == 1 + proved_unsent + judged
+    ended_unsent = history.command.status == "superseded"
+    assert len(history.attempts) == (0 if ended_unsent else 1) + proved_unsent + judged
     assert [it.number for it in history.attempts] == list(range(1, len(history.attempts) + 1))
 
 
@@ -244,7 +252,16 @@ def assert_parts_waited_for_all_before_them(histories: list[CommandHistory]) -> 
         lanes = [
             lane for lane in LANES if lane[0] == command.account and command.instrument in (None, lane[1])
         ]
-        if command.quantity is not None:
+        if command.quantity is not None and command.status == "closed":
             assert all(moment <= history.attempts[0].sent_at for moment in settled[lanes[0]])
         for lane in lanes:
             settled[lane].append(command.settled_at)
+
+
+def assert_a_wider_close_left_before_it_ended(
+    history: CommandHistory, histories: list[CommandHistory]
+) -> None:
+    (wider,) = (it for it in histories if it.command.id in history.command.reason)
+    assert wider.command.quantity is None
+    assert wider.command.instrument in (None, history.command.instrument)
+    assert wider.attempts[0].sent_at <= history.command.settled_at

@@ -1,0 +1,139 @@
+"""A wider close takes over: what it leaves nothing to do is not done any more (design, section 7, Lanes)."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, and_, exists, func, or_, select, update
+
+from app.domain.commands import Action, Command, FlattenEverything, urgency_of
+from app.domain.failures import REPORTED, OutcomeUnknown
+from app.domain.instruments import Contract, contract_of
+from app.domain.positions import Holding
+from app.domain.statuses import UNSETTLED, Status
+from app.ledger import tables
+from app.ledger.events import record
+from app.ledger.lanes import PARTIAL, contains
+from app.ledger.types import now
+
+_commands = tables.commands
+_attempts = tables.attempts
+_wide = tables.commands.alias("wide")
+
+
+@dataclass(frozen=True, slots=True)
+class Overtaken:
+    """A close of all of the position, sent after a command whose own answer was lost."""
+
+    by: str
+    """Its id."""
+    under_way: bool
+    """It is not settled yet."""
+    after_the_doubt: bool
+    """It was seen done when nothing of the doubtful one could come any more."""
+
+
+def supersede(
+    connection: Connection, claim_id: str, command: Command, holdings: tuple[Holding, ...] | None, actor: str
+) -> list[str]:
+    """End what was not sent yet and has nothing left to do, now that a close of all of it leaves. Their ids."""
+    if urgency_of(command) >= PARTIAL:
+        return []
+    # Of a flatten that is made of several calls some may have left, though it waits for the others.
+    unsent = and_(
+        _commands.c.status == Status.QUEUED,
+        or_(_commands.c.action == Action.CLOSE, ~_commands.c.fixed),
+        or_(_commands.c.lease_until.is_(None), _commands.c.lease_until <= now()),
+    )
+    resolved = _resolved(connection, command, holdings)
+    taken_over = and_(
+        _commands.c.settled_at.is_(None),
+        _commands.c.id != claim_id,
+        unsent,
+        exists(select(_wide.c.seq).where(_wide.c.id == claim_id, contains(_wide.c, _commands.c, resolved))),
+    )
+    reason = f"a wider close took over: {claim_id}"
+    ended = connection.execute(
+        update(_commands)
+        .where(taken_over)
+        .values(
+            status=Status.SUPERSEDED,
+            reason=reason,
+            attention=None,
+            settled_at=now(),
+            due_at=None,
+            lease_owner=None,
+            lease_until=None,
+            fence=_commands.c.fence + 1,
+        )
+        .returning(_commands.c.id)
+    )
+    ids = list(ended.scalars())
+    for it in ids:
+        record(
+            connection,
+            it,
+            "status",
+            actor,
+            {"from": Status.QUEUED, "to": Status.SUPERSEDED, "reason": reason},
+        )
+    return ids
+
+
+def overtaken(connection: Connection, command_id: str) -> Overtaken | None:
+    """Whether a close of all of the position was sent after the last close of a command that is in doubt."""
+    mine = and_(_attempts.c.command == command_id, _attempts.c.kind == "close")
+    last, settles_at = connection.execute(
+        select(func.max(_attempts.c.seq), func.max(_attempts.c.settles_at)).where(mine)
+    ).one()
+    if last is None:
+        return None
+    sent_after = exists(
+        select(_attempts.c.seq).where(
+            _attempts.c.command == _wide.c.id,
+            _attempts.c.kind == "close",
+            _attempts.c.seq > last,
+            or_(_attempts.c.outcome.is_(None), _attempts.c.outcome.in_((REPORTED, OutcomeUnknown.outcome))),
+        )
+    )
+    found = connection.execute(
+        select(_wide.c.id, _wide.c.status, _wide.c.settled_at)
+        .where(
+            _commands.c.id == command_id,
+            _wide.c.id != command_id,
+            _wide.c.urgency < PARTIAL,
+            _wide.c.status.in_((*UNSETTLED, Status.CLOSED)),
+            contains(_wide.c, _commands.c),
+            sent_after,
+        )
+        .order_by(_wide.c.settled_at.desc())
+    ).all()
+    takers = [
+        Overtaken(row.id, row.settled_at is None, row.settled_at is not None and row.settled_at >= settles_at)
+        for row in found
+    ]
+    return max(takers, key=lambda it: (it.after_the_doubt, it.under_way), default=None)
+
+
+def look_into_doubts(connection: Connection, claim_id: str) -> None:
+    """Let what is in doubt about a position be looked at, now that a close of all of it is done."""
+    connection.execute(
+        update(_commands)
+        .where(
+            _commands.c.status == Status.IN_DOUBT,
+            _commands.c.settled_at.is_(None),
+            exists(select(_wide.c.seq).where(_wide.c.id == claim_id, contains(_wide.c, _commands.c))),
+            _commands.c.id != claim_id,
+        )
+        .values(due_at=now())
+    )
+
+
+def _resolved(
+    connection: Connection, command: Command, holdings: tuple[Holding, ...] | None
+) -> Contract | None:
+    """The one contract that a name without an expiry turned out to mean."""
+    if isinstance(command, FlattenEverything) or command.instrument is None or not holdings:
+        return None
+    moment: datetime = connection.execute(select(now())).scalar_one()
+    contract = contract_of(holdings[0].instrument, moment.date())
+    return contract if contract.expiry else None
