@@ -73,6 +73,8 @@ class StrictSchema(Schema):
 
     @validates_schema(pass_original=True, skip_on_field_errors=False)
     def refuse_unknown(self, _data: Any, original: Any, **_kw: Any) -> None:
+        if not isinstance(original, Mapping):
+            return  # that is told already
         known = self.known_names()
         unknown = [name for name in original if name not in known]
         if unknown:

@@ -38,6 +38,7 @@ secrets = { main = "${OTHER_SECRET}" }
 allow = ["close", "flatten_everything"]
 """
 API_TOKEN = "a-token-of-the-api-for-tests"
+VIEWER_TOKEN = "a-token-that-may-only-look"
 CLOSE = "close MES 12-26"
 
 
@@ -76,6 +77,11 @@ class Door:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         return self.app.test_client().get(path, query_string=query or None, headers=headers)
 
+    def act(self, path: str, body: Any, token: str | None = API_TOKEN, method: str = "POST") -> TestResponse:
+        """What an operator does over the API."""
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        return self.app.test_client().open(f"/api/v1/{path}", method=method, json=body, headers=headers)
+
 
 def web_app(folder: Path) -> Flask:
     """The application on a ledger of its own, which the tests replace by theirs."""
@@ -87,7 +93,7 @@ def web_app(folder: Path) -> Flask:
         "OTHER_SECRET": OTHER_SECRET,
         "SECRET_KEY": "a secret key that is long enough",
         "DASHBOARD_USERS": "ada:operator:$argon2id$not-asked-here",
-        "API_TOKENS": f"operator:{API_TOKEN}",
+        "API_TOKENS": f"operator:{API_TOKEN} viewer:{VIEWER_TOKEN}",
     }
     with closing_ledger(environ["DATABASE_URL"]) as first:
         migrate(first)

@@ -92,6 +92,20 @@ def _may_still_close(mine: Columns, other: Columns, can_flip: Collection[str]) -
     )
 
 
+def waiting_for(command_id: str) -> ColumnElement[bool]:
+    """Whether a command may have waited for one that is settled now, as a condition on `commands`."""
+    settled = tables.commands.alias("settled")
+    overlapping = and_(
+        settled.c.id == command_id, settled.c.broker == _mine.broker, overlaps(settled.c, _mine)
+    )
+    return and_(
+        _mine.settled_at.is_(None),
+        _mine.status == Status.QUEUED,
+        _mine.due_at <= now(),
+        exists(select(settled.c.seq).where(overlapping)),
+    )
+
+
 def contains(wide: Columns, narrow: Columns, resolved: Contract | None = None) -> ColumnElement[bool]:
     """Whether a close of all that `wide` names closes all that `narrow` is about.
 

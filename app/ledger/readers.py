@@ -1,6 +1,6 @@
 """What is read from the ledger: one question a function. Lists are newest first and page by keyset, never by offset."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, Table, func, sele
 from app.domain.statuses import UNSETTLED
 from app.ledger import tables
 from app.ledger.connection import Ledger
+from app.ledger.lanes import waiting_for
 from app.ledger.types import from_now, now
 
 Record = Row[Any]
@@ -110,10 +111,20 @@ def commands_of_alerts(ledger: Ledger, alert_ids: Sequence[str]) -> dict[str, li
     return found
 
 
-def seconds_to_next_due(ledger: Ledger) -> float | None:
-    """The time until the next command falls due that is not due yet; None if there is none."""
+def next_in_lanes(ledger: Ledger, command_id: str, limit: int) -> list[str]:
+    """Due commands that may have waited for one that is settled now: the most urgent first."""
+    commands = tables.commands.c
+    wanted = select(commands.id).where(waiting_for(command_id)).order_by(commands.urgency, commands.seq)
+    with ledger.reading() as connection:
+        return list(connection.execute(wanted.limit(limit)).scalars())
+
+
+def seconds_to_next_due(ledger: Ledger, brokers: Collection[str] | None = None) -> float | None:
+    """The time until the next command (of these brokers) falls due that is not due yet; None if there is none."""
     commands = tables.commands.c
     later = select(func.min(commands.due_at), now()).where(commands.due_at > now())
+    if brokers is not None:
+        later = later.where(commands.broker.in_(brokers))
     with ledger.reading() as connection:
         due_at, moment = connection.execute(later).one()
     return None if due_at is None else (due_at - moment).total_seconds()

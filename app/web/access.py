@@ -4,7 +4,7 @@ import hashlib
 import hmac
 from collections.abc import Sequence
 
-from flask import Flask, current_app, request
+from flask import Flask, current_app, g, request
 from flask_login import LoginManager, UserMixin
 
 from app import passwords
@@ -44,12 +44,20 @@ def signed_in(name: str, password: str) -> SignedIn | None:
 
 
 def require_token() -> object | None:
-    """Before each request of the API: a bearer token that we know, or 401."""
+    """Before each request of the API: a bearer token that we know, or 401; to act, an operator's, or 403."""
+    bearer = _bearer()
+    if bearer is None:
+        detail = "send Authorization: Bearer <token>, with a token of API_TOKENS"
+        return problem(401, "Not authenticated", detail, headers={"WWW-Authenticate": "Bearer"})
+    if request.method not in ("GET", "HEAD", "OPTIONS") and bearer.role != "operator":
+        return problem(403, "Not allowed", "this token is a viewer's: acting needs one of an operator")
+    g.actor = f"api token {bearer.secret.digest().hex()[:8]}"
+    return None
+
+
+def _bearer() -> User | None:
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     given = hashlib.sha256(token.strip().encode("utf-8", "surrogatepass")).digest()
     tokens: Sequence[User] = current_app.extensions["flatwire_api_tokens"]
-    known = [hmac.compare_digest(given, user.secret.digest()) for user in tokens]
-    if scheme.lower() == "bearer" and any(known):
-        return None
-    detail = "send Authorization: Bearer <token>, with a token of API_TOKENS"
-    return problem(401, "Not authenticated", detail, headers={"WWW-Authenticate": "Bearer"})
+    known = [user for user in tokens if hmac.compare_digest(given, user.secret.digest())]
+    return known[0] if scheme.lower() == "bearer" and known else None

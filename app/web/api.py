@@ -23,6 +23,7 @@ from app.web.documents import (
     CommandWithEvents,
     PlaceFilters,
 )
+from app.web.operations import operations
 from app.web.presentation import (
     alert_document,
     command_document,
@@ -140,7 +141,7 @@ def init_app(app: Flask) -> None:
         },
     }
     api = ProblemApi(app)
-    for blueprint in (commands, alerts, closed_positions):
+    for blueprint in (commands, alerts, closed_positions, operations):
         api.register_blueprint(blueprint)
 
 

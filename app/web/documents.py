@@ -82,6 +82,52 @@ class ClosedPositionQuery(PlaceFilters, Paging):
     pass
 
 
+class Reason(fields.String):
+    """Why an operator does something: kept with it for ever."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        reason: str = super()._deserialize(value, attr, data, **kwargs).strip()
+        if not reason or len(reason) > 500:
+            raise fault("must say why", "1 to 500 characters, for whoever reads it later")
+        return reason
+
+
+class Choice(fields.String):
+    """One of a few words."""
+
+    def __init__(self, *words: str, **kwargs: Any) -> None:
+        super().__init__(metadata={"enum": list(words)}, **kwargs)
+        self.words = words
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        if value not in self.words:
+            raise fault("is none of the words for it", f"one of: {', '.join(self.words)}")
+        return str(value)
+
+
+class Switch(fields.Boolean):
+    """`true` or `false`, and nothing like it."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> bool:
+        if not isinstance(value, bool):
+            raise fault("must be true or false", "without quotes")
+        return value
+
+
+class ReasonBody(StrictSchema):
+    reason = Reason(required=True)
+
+
+class ResolveBody(ReasonBody):
+    outcome = Choice("done", "not_done", required=True)
+
+
+class PauseBody(ReasonBody):
+    scope = Choice("all", "broker", "hook", required=True)
+    name = fields.String(allow_none=True, metadata={"description": "of the broker or hook; none with all"})
+    paused = Switch(required=True)
+
+
 class Document(Schema):
     """An answer: what it holds is made by `app.web.presentation`, and described here."""
 
@@ -175,6 +221,20 @@ class AlertDocument(Document):
     secret_label = _text()
     deliveries = fields.Integer()
     commands = fields.List(fields.String())
+
+
+class PauseDocument(Document):
+    scope = _text("all, broker or hook")
+    name = _text("of the broker or hook; null: all")
+    paused = fields.Boolean()
+    reason = _text()
+    actor = _text()
+    since = _text(_TIME)
+
+
+class PauseList(Document):
+    items = fields.List(fields.Nested(PauseDocument))
+    next = _text("always null: the list is whole")
 
 
 def _page_of(document: type[Document], name: str) -> type[Schema]:

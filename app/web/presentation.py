@@ -119,6 +119,17 @@ def listed_closed_position(row: Record) -> dict[str, Any]:
     return {**whose, "closed_at": plain(row.closed_at), **closed_position_document(row)}
 
 
+def pause_document(row: Record) -> dict[str, Any]:
+    return {
+        "scope": row.scope,
+        "name": row.name or None,
+        "paused": True,
+        "reason": row.reason,
+        "actor": row.actor,
+        "since": plain(row.since),
+    }
+
+
 def alert_document(row: Record, commands: list[str]) -> dict[str, Any]:
     names = (
         "id",

@@ -269,6 +269,8 @@ def test_the_description_names_every_path_filter_and_status(door: Door) -> None:
         "/api/v1/alerts/{alert_id}",
         "/api/v1/closed-positions",
         "/api/v1/closed-positions.csv",
+        *(f"/api/v1/commands/{{command_id}}/{act}" for act in ("retry", "cancel", "acknowledge", "resolve")),
+        "/api/v1/pause",
     }
     parameters = document["paths"]["/api/v1/commands"]["get"]["parameters"]
     assert {parameter["name"] for parameter in parameters} == {

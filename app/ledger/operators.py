@@ -1,0 +1,175 @@
+"""What operators do to a command: cancel, resolve, acknowledge, retry. Each is recorded, with who and why."""
+
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Connection, Row, insert, select, update
+
+from app.domain.statuses import UNSETTLED, Attention, Status
+from app.ledger import tables
+from app.ledger.claims import one_at_a_time
+from app.ledger.connection import Ledger
+from app.ledger.encoding import columns_of, command_of
+from app.ledger.events import record
+from app.ledger.intake import new_id
+from app.ledger.types import now
+
+RETRYABLE = (
+    Status.REJECTED,
+    Status.GAVE_UP,
+    Status.EXPIRED,
+    Status.CANCELLED,
+    Status.SUPERSEDED,
+    Status.NOTHING_OPEN,
+)
+
+_commands = tables.commands
+
+
+class NoSuchCommand(Exception):
+    """Raised when there is no command of that id."""
+
+
+class NotPossible(Exception):
+    """Raised when a command is not in the state for what is asked. Says why, and what to do instead."""
+
+    def __init__(self, why: str, hint: str) -> None:
+        super().__init__(why)
+        self.hint = hint
+
+
+def cancel(ledger: Ledger, command_id: str, actor: str, reason: str) -> None:
+    """End what was not sent. Raises NoSuchCommand, NotPossible."""
+    with ledger.writing() as connection:
+        row = _locked(connection, command_id)
+        if row.status in (Status.WORKING, Status.IN_DOUBT):
+            hint = "look at the broker, then resolve it as done or as not done"
+            raise NotPossible(f"it is {row.status}: what was sent may have acted", hint)
+        _end(connection, row, f"cancelled by {actor}: {reason}", actor)
+
+
+def resolve(ledger: Ledger, command_id: str, done: bool, actor: str, reason: str) -> None:
+    """Say what became of a command that may have acted. Raises NoSuchCommand, NotPossible.
+
+    Done is checked by a worker's fresh read, which decides between `closed` and `cancelled`.
+    """
+    with ledger.writing() as connection:
+        row = _locked(connection, command_id)
+        if row.status == Status.QUEUED:
+            raise NotPossible("nothing of it is in doubt: it waits to be sent", "cancel it")
+        if not done:
+            _end(connection, row, f"resolved as not done by {actor}: {reason}", actor)
+            return
+        _check_unsettled(row)
+        resolution = f"resolved as done by {actor}: {reason}"
+        _write(connection, row, resolution=resolution, due_at=now())
+        record(connection, row.id, "resolved", actor, {"outcome": "done", "reason": reason})
+
+
+def acknowledge(ledger: Ledger, command_id: str, actor: str, reason: str) -> None:
+    """Take note of what asks for attention: it does not ask for that again. Raises NoSuchCommand, NotPossible."""
+    with ledger.writing() as connection:
+        row = _locked(connection, command_id)
+        if row.attention is None:
+            if row.acknowledged is None:
+                raise NotPossible("nothing of it asks for attention", "there is nothing to do")
+            return  # somebody else was faster
+        noted = update(_commands).where(_commands.c.id == row.id)
+        connection.execute(noted.values(attention=None, acknowledged=row.attention))
+        record(connection, row.id, "acknowledged", actor, {"attention": row.attention, "reason": reason})
+
+
+def retry(ledger: Ledger, command_id: str, actor: str, reason: str, max_age: float) -> str:
+    """Ask anew for what a settled command left open: a new command, once. Its id. Raises NoSuchCommand, NotPossible."""
+    with ledger.writing() as connection:
+        row = _locked(connection, command_id)
+        if row.status in UNSETTLED:
+            hint = "cancel or resolve it first" if row.status != Status.SENDING else "wait for its answer"
+            raise NotPossible(f"it is {row.status}: it goes on by itself, or may still act", hint)
+        if row.status not in RETRYABLE:
+            raise NotPossible(f"it is {row.status}: there is nothing to do again", "send a new alert")
+        known = connection.execute(select(_commands.c.id).where(_commands.c.retry_of == row.id)).scalar()
+        if known:
+            raise NotPossible(f"it was retried already, by command {known}", "retry that one if it must be")
+        return _insert_retry(connection, row, actor, reason, max_age)
+
+
+def _insert_retry(connection: Connection, row: Row[Any], actor: str, reason: str, max_age: float) -> str:
+    moment: datetime = connection.execute(select(now())).scalar_one()
+    asked = columns_of(command_of(row), moment.date())
+    again = new_id()
+    connection.execute(
+        insert(_commands).values(
+            id=again,
+            alert=row.alert,
+            retry_of=row.id,
+            hook=row.hook,
+            **asked | _what_is_left(connection, row),
+            status=Status.QUEUED,
+            accepted_at=moment,
+            expires_at=moment + timedelta(seconds=max_age),
+            due_at=moment,
+            fence=0,
+            fixed=False,
+        )
+    )
+    record(connection, again, "accepted", actor, {"retry_of": row.id, "reason": reason})
+    record(connection, row.id, "retried", actor, {"by": again, "reason": reason})
+    return again
+
+
+def _what_is_left(connection: Connection, row: Row[Any]) -> dict[str, Any]:
+    """The size of a part of which a part was closed: so much less, in what the venue counts."""
+    closed = tables.closed_positions.c
+    done = connection.execute(select(closed.quantity).where(closed.command == row.id)).scalars().all()
+    if (row.quantity is None and row.percent is None) or not done:
+        return {}
+    if None in done or not row.holdings:
+        why = "it is not known how much of the part was closed"
+        raise NotPossible(why, "look at the broker, then send an alert for what is left")
+    (holding,) = row.holdings
+    left = Decimal(holding["before"]) - Decimal(holding["target"]) - sum(done)
+    if left <= 0:
+        raise NotPossible("all that it asked for was closed", "there is nothing to do again")
+    return {"quantity": left, "quantity_unit": None, "percent": None}
+
+
+def _end(connection: Connection, row: Row[Any], reason: str, actor: str) -> None:
+    _check_unsettled(row)
+    # Orders that protected the position may be gone: that stays true.
+    attention = row.attention if row.attention == Attention.UNPROTECTED else None
+    _write(
+        connection,
+        row,
+        status=Status.CANCELLED,
+        reason=reason,
+        attention=attention,
+        settled_at=now(),
+        due_at=None,
+    )
+    record(
+        connection, row.id, "status", actor, {"from": row.status, "to": Status.CANCELLED, "reason": reason}
+    )
+
+
+def _check_unsettled(row: Row[Any]) -> None:
+    if row.status == Status.SENDING:
+        raise NotPossible("a call is in flight for it", "ask again in a few seconds")
+    if row.status not in UNSETTLED:
+        raise NotPossible(f"it is settled already: {row.status}", "there is nothing to do")
+
+
+def _write(connection: Connection, row: Row[Any], **values: Any) -> None:
+    """A worker that reads for it just now has nothing more to write."""
+    released = {"fence": row.fence + 1, "lease_owner": None, "lease_until": None}
+    connection.execute(update(_commands).where(_commands.c.id == row.id).values(**released, **values))
+
+
+def _locked(connection: Connection, command_id: str) -> Row[Any]:
+    one_at_a_time(connection)
+    wanted = select(_commands).where(_commands.c.id == command_id).with_for_update()
+    row = connection.execute(wanted).first()
+    if row is None:
+        raise NoSuchCommand(command_id)
+    return row
