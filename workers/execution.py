@@ -4,7 +4,7 @@ A step makes each call once and writes what it learned. Waiting is left to the l
 with the time at which it is due. A worker waits only for room in the venue's limits, and only between two calls.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
@@ -18,6 +18,7 @@ from app.domain.statuses import Attention, Status
 from app.ledger.claims import Claim, Claims, LeaseLost
 from app.ledger.connection import Ledger, LedgerUnavailable
 from app.ledger.journal import Answer, Journal, Paused, Step
+from app.ledger.readers import next_in_lanes
 from app.ledger.sightings import sightings_in, was_seen
 from config.file import BrokerSettings
 from workers import evidence, preparation
@@ -36,6 +37,8 @@ ENDED_OPEN = (Status.REJECTED, Status.GAVE_UP)
 """Where a close may not end that took the working orders with it."""
 AFTER_A_FAULT = 60.0
 """Seconds until a command is tried again in whose step we failed."""
+RUNG = 8
+"""Commands that are rung for when one has settled, at most: each ring wakes a worker, who goes on with the rest."""
 WHILE_PAUSED = 2.0
 """Seconds until what may have left in part is read back again, while the rest is held."""
 LONG_WITHOUT_A_TRY = 30.0
@@ -63,21 +66,25 @@ class Execution:
         brokers: Mapping[str, tuple[Broker, BrokerSettings]],
         today: Callable[[], date],
         tenure: Tenure | None = None,
+        ring: Callable[[Sequence[str]], object] = lambda command_ids: None,
     ) -> None:
-        """`tenure` says which brokers this process may call; None: any."""
+        """`tenure` says which brokers this process may call; None: any. `ring` wakes others for what is due now."""
         self._ledger = ledger
         self._tenure = tenure
-        self._claims = Claims(ledger, worker)
+        self._ring = ring
+        self.claims = Claims(ledger, worker)
         self._journal = Journal(ledger)
         self._brokers = brokers
         self._today = today
         self._can_flip = {name for name, (broker, _) in brokers.items() if broker.venue.closing_can_flip}
 
-    def step(self) -> bool:
-        """Take the most urgent due command and carry it on. False if there was none."""
-        claim = self._claims.take([name for name in self._brokers if self._may_call(name)], self._can_flip)
+    def step(self, brokers: Collection[str] | None = None) -> bool:
+        """Take the most urgent due command (of these brokers) and carry it on. False if there was none."""
+        mine = [name for name in brokers or self._brokers if self._may_call(name)]
+        can_flip = self._can_flip.intersection(mine)
+        claim = self.claims.take(mine, can_flip) if mine else None
         if claim is None:
-            self._claims.tell_of_blocked(self._can_flip, preparation.BLOCKED)
+            self.claims.tell_of_blocked(can_flip, preparation.BLOCKED)
             return False
         claim.may_call = partial(self._may_call, claim.command.broker)
         with structlog.contextvars.bound_contextvars(command=claim.id, broker=claim.command.broker):
@@ -86,10 +93,10 @@ class Execution:
             except LeaseLost:
                 # Somebody else goes on with it. Whatever was in flight here is theirs to find out.
                 log.warning("lease_lost", fence=claim.fence)
-                self._claims.release(claim)
+                self.claims.release(claim)
             except Paused:
                 naked = Attention.UNPROTECTED if claim.unprotected else None
-                self._claims.set_aside(claim, WHILE_PAUSED, "paused by an operator", naked)
+                self.claims.set_aside(claim, WHILE_PAUSED, "paused by an operator", naked)
             except LedgerUnavailable:
                 raise  # the lease runs out by itself
             except Exception:
@@ -97,8 +104,15 @@ class Execution:
                 log.exception("step_failed")
                 reason = "a fault in Flatwire stopped it: see the worker's log"
                 attention = Attention.IN_DOUBT if claim.closes else Attention.STILL_OPEN
-                self._claims.set_aside(claim, AFTER_A_FAULT, reason, attention)
+                self.claims.set_aside(claim, AFTER_A_FAULT, reason, attention)
+            if claim.status.final:
+                self._ring_for_next(claim)
         return True
+
+    def _ring_for_next(self, claim: Claim) -> None:
+        """Wake others for what waited for this one; the first of them is taken here, in the next step."""
+        if others := next_in_lanes(self._ledger, claim.id, RUNG + 1)[1:]:
+            self._ring(others)
 
     def _may_call(self, broker: str, seconds: float = 0.0) -> bool:
         return self._tenure is None or self._tenure.may_call(broker, seconds)

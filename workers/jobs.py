@@ -1,22 +1,37 @@
 """What RQ calls: one function, by name, with one string."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 STEPS = 10
 """At most so many steps a ring: the next in a lane follows at once, and no ring holds a worker for long."""
 
-_step: Callable[[], bool] | None = None
+
+@dataclass(frozen=True, slots=True)
+class Hands:
+    """What this process does about a ring."""
+
+    step: Callable[[], bool]
+    """Carry the most urgent due command on by one step; False: there was none."""
+    stopped: Callable[[], bool]
+    """Whether this process was told to stop: it takes nothing new then."""
+    ring: Callable[[Sequence[str]], object]
+    """Let somebody go on with what is left."""
 
 
-def bind(step: Callable[[], bool]) -> None:
+_hands: Hands | None = None
+
+
+def bind(hands: Hands) -> None:
     """Give this process's jobs what carries a command on. RQ finds its function by import, so it can't be passed."""
-    global _step
-    _step = step
+    global _hands
+    _hands = hands
 
 
 def carry_on(command_id: str) -> None:
     """Carry due commands on, the most urgent first. The id only says that something is due: the ledger says what."""
-    assert _step is not None, "a worker binds its jobs before it listens"
+    assert _hands is not None, "a worker binds its jobs before it listens"
     for _ in range(STEPS):
-        if not _step():
+        if _hands.stopped() or not _hands.step():
             return
+    _hands.ring([command_id])

@@ -4,7 +4,10 @@ import os
 import signal
 import sys
 import threading
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from types import FrameType
 
 import structlog
@@ -12,6 +15,7 @@ import structlog
 from app.ledger.connection import Ledger
 from app.ledger.heartbeats import Heartbeat
 from app.ledger.schema import check_schema
+from app.queueing import Doorbell
 from config.environment import Settings, load
 from config.file import BrokerSettings, Role
 from config.logging import configure_logging
@@ -20,6 +24,7 @@ from workers.brokers.broker import Broker
 from workers.brokers.metered import Metered
 from workers.brokers.registry import broker_of
 from workers.execution import Execution
+from workers.housekeeping import Housekeeping
 from workers.listening import listen
 from workers.rates import Rates
 from workers.stopping import Stopping
@@ -29,33 +34,49 @@ from workers.tenure import Tenure
 log = structlog.get_logger(__name__)
 
 LAST_STEP = 30.0
-"""Seconds that a stopping worker waits for the sweep to end the step it is in."""
+"""Seconds that a stopping worker waits for its threads to end the steps they are in."""
+BESIDE_THE_SWEEPS = 3
+"""Threads that use the ledger: the one that hears the doorbell, the housekeeping, the tenure."""
 
 
 def run(name: str, settings: Settings) -> None:
     """Work until told to stop by SIGTERM or SIGINT; then end what is in flight, and return."""
     stopping = Stopping()
     _stop_on_signals(stopping)
-    ledger = Ledger(settings.database_url)
-    check_schema(ledger)
     brokers = brokers_of(settings)
+    ledger = Ledger(settings.database_url, threads=len(brokers) + BESIDE_THE_SWEEPS)
+    check_schema(ledger)
     tenure = Tenure(ledger, name, brokers)
-    execution = Execution(ledger, name, brokers, lambda: datetime.now(UTC).date(), tenure)
-    jobs.bind(execution.step)
-    sweep = Sweep(ledger, name, execution, stopping, orphaned=_stop_this_process, tenure=tenure)
+    doorbell = Doorbell(settings.redis_url, tls_verify=settings.redis_tls_verify)
+    execution = Execution(
+        ledger, name, brokers, lambda: datetime.now(UTC).date(), tenure=tenure, ring=doorbell.ring
+    )
+    jobs.bind(jobs.Hands(execution.step, stopping.is_set, doorbell.ring))
     tenure.start()
-    thread = threading.Thread(target=sweep.run, name="sweep", daemon=True)
-    thread.start()
+    housekeeping = Housekeeping(ledger, execution.claims, name, stopping, orphaned=_stop_this_process)
+    sweeps = [
+        Sweep(ledger, broker, execution, stopping, alone=partial(tenure.serves, broker)) for broker in brokers
+    ]
+    threads = [_started(housekeeping.run, "housekeeping")]
+    threads += [_started(sweep.run, f"sweep {broker}") for sweep, broker in zip(sweeps, brokers, strict=True)]
     log.info("worker_started", worker=name, brokers=list(settings.configuration.brokers))
     if settings.redis_url is None:
         stopping.wait()
     else:
         listen(settings.redis_url, settings.redis_tls_verify, name, stopping)
     stopping.set()
-    thread.join(LAST_STEP)
+    ended_by = time.monotonic() + LAST_STEP
+    for thread in threads:
+        thread.join(max(0.0, ended_by - time.monotonic()))
     tenure.stop()
     Heartbeat(ledger, name).leave()
     log.info("worker_stopped", worker=name)
+
+
+def _started(run: Callable[[], None], name: str) -> threading.Thread:
+    thread = threading.Thread(target=run, name=name, daemon=True)
+    thread.start()
+    return thread
 
 
 def brokers_of(settings: Settings) -> dict[str, tuple[Broker, BrokerSettings]]:

@@ -47,9 +47,9 @@ class Tenure:
         lease = self._leases.get(broker)
         return lease is None or lease.holds(seconds)
 
-    @property
-    def holds_any(self) -> bool:
-        return any(lease.holds() for lease in self._leases.values())
+    def serves(self, broker: str) -> bool:
+        """Whether this process alone may call a broker, and does."""
+        return broker in self._leases and self._leases[broker].holds()
 
     def renew(self) -> None:
         """Ask once for each lease; close the socket of one that is lost."""

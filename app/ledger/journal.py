@@ -299,14 +299,18 @@ class Journal:
             look_into_doubts(connection, claim.id)
 
     def _update(self, connection: Connection, claim: Claim, *conditions: Any, **values: Any) -> None:
-        """Write to the claimed row, if the claim is still the newest and its lease has not run out."""
+        """Write to the claimed row, if the claim is still the newest and its lease has not run out.
+
+        An answer counts as long as nobody else took over, however late it is.
+        """
+        if claim.status is not Status.SENDING:
+            conditions = (*conditions, _commands.c.lease_until > now())
         done = connection.execute(
             update(_commands)
             .where(
                 _commands.c.id == claim.id,
                 _commands.c.fence == claim.fence,
                 _commands.c.status == claim.status,
-                _commands.c.lease_until > now(),
                 *conditions,
             )
             .values(**values)

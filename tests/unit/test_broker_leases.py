@@ -154,6 +154,6 @@ def test_a_broker_that_anybody_may_call_needs_no_lease(shop: Shop) -> None:
     tenure = Tenure(shop.ledger, "one", {"nt8": (shop.desk, SETTINGS)})
 
     assert tenure.may_call("nt8", 1000)
-    assert not tenure.holds_any
+    assert not tenure.serves("nt8")
     tenure.start()
     tenure.stop()

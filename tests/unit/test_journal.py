@@ -1,20 +1,22 @@
 """What workers write: attempts before they leave, answers with what follows from them, once each, and nothing by halves."""
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import product
 from typing import Any
 
 import pytest
-from sqlalchemy import event, select, text
+from sqlalchemy import Connection, event, select, text
 from sqlalchemy.exc import DBAPIError
 
 from app.domain.positions import ClosedPosition, Holding, Position, Report, Side, Source
 from app.domain.statuses import NEXT, Attention, IllegalTransition, Status
 from app.ledger import tables
 from app.ledger.claims import Claim, Claims, LeaseLost, PastAttempt, Read
-from app.ledger.connection import Ledger
+from app.ledger.connection import Ledger, LedgerUnavailable
 from app.ledger.journal import Answer, Journal, Outgoing, Step
 from app.ledger.types import from_now
 from tests.conftest import on_both_databases
@@ -205,19 +207,84 @@ def test_before_and_target_stay_unless_a_step_says_otherwise(ledger: Ledger) -> 
 
 
 @on_both_databases
-def test_an_answer_that_comes_too_late_is_kept_and_changes_nothing(ledger: Ledger) -> None:
+def test_an_answer_counts_however_late_until_somebody_else_took_over(ledger: Ledger) -> None:
     mine = held(ledger)
     number = begun(ledger, mine)
     run_out(ledger)
+    Journal(ledger).move(mine, Step(Status.WORKING), Answer(number, "reported"))
+
+    history = history_of(ledger, mine.id)
+    assert (history.command.status, history.attempts[0].outcome) == ("working", "reported")
+
+
+@on_both_databases
+def test_an_answer_that_comes_after_somebody_took_over_is_kept_and_changes_nothing(ledger: Ledger) -> None:
+    mine = held(ledger)
+    number = begun(ledger, mine)
+    run_out(ledger)
+    assert Claims(ledger, "two").recover() == [mine.id]
 
     with pytest.raises(LeaseLost):
         Journal(ledger).move(mine, Step(Status.WORKING), Answer(number, "reported"))
     history = history_of(ledger, mine.id)
-    assert history.command.status == "sending"
-    assert history.attempts[0].outcome is None
+    assert history.command.status == "in_doubt"
+    assert history.attempts[0].outcome == "outcome_unknown"
     assert history.events[-1].name == "answered_late"
     assert history.events[-1].detail == {"attempt": number, "outcome": "reported", "answer": None}
-    assert Claims(ledger, "two").recover() == [mine.id]
+
+
+class Failing:
+    """A ledger that is away for its next transactions, before they began or after they were committed."""
+
+    def __init__(self, ledger: Ledger, times: int, *, after_commit: bool) -> None:
+        self.ledger = ledger
+        self.times = times
+        self.after_commit = after_commit
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        fails, self.times = self.times > 0, self.times - 1
+        if fails and not self.after_commit:
+            raise LedgerUnavailable("away")
+        with self.ledger.writing() as connection:
+            yield connection
+        if fails:
+            raise LedgerUnavailable("the word of it was lost")
+
+
+@on_both_databases
+@pytest.mark.parametrize("after_commit", [False, True])
+@pytest.mark.parametrize("keep", [False, True])
+def test_an_answer_is_written_though_the_ledger_is_away_for_a_moment(
+    ledger: Ledger, after_commit: bool, keep: bool
+) -> None:
+    mine = held(ledger)
+    number = begun(ledger, mine)
+    failing: Any = Failing(ledger, 2, after_commit=after_commit)
+    Journal(failing).move(mine, Step(Status.WORKING, due_in=0), Answer(number, "reported"), keep=keep)
+
+    history = history_of(ledger, mine.id)
+    assert (history.command.status, history.attempts[0].outcome) == ("working", "reported")
+    assert [event.name for event in history.events].count("answered") == 1
+    assert mine.status is Status.WORKING
+
+
+@on_both_databases
+@pytest.mark.parametrize("after_commit", [False, True])
+def test_what_the_ledger_may_not_have_kept_does_not_leave_and_can_go_on_at_once(
+    ledger: Ledger, after_commit: bool
+) -> None:
+    mine = held(ledger)
+    failing: Any = Failing(ledger, 2 if not after_commit else 1, after_commit=after_commit)
+    with pytest.raises(LedgerUnavailable):
+        Journal(failing).begin(mine, [Outgoing("close", {})], holdings=None, settle_window=12, retry_for=120)
+
+    history = history_of(ledger, mine.id)
+    assert history.command.status == "queued"
+    assert [attempt.outcome for attempt in history.attempts] == (["not_sent"] if after_commit else [])
+    again = claim(ledger, "two")
+    assert again is not None
+    assert not again.fixed
 
 
 ODD = "no\x00 way \ud83d \N{GRINNING FACE} \u202e"
