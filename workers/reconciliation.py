@@ -136,7 +136,9 @@ class Reconciliation:
             return Step(Status.SUPERSEDED, reason, holdings=found.holdings or None)
         if taker.under_way:
             reason = "the answer was lost; a wider close is under way"
-            return self._doubtful(reason, None, found.holdings, read_back_delay(self.age))
+            late = self.age > self.settings.settle_window + self.settings.verify_for
+            attention = Attention.IN_DOUBT if late else None
+            return self._doubtful(reason, attention, found.holdings, read_back_delay(self.age))
         return None
 
     def _found_early(self) -> Step | None:
