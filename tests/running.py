@@ -256,6 +256,19 @@ class Product:
         assert answer.ok, answer.text
         return answer.json()
 
+    def act(self, path: str, method: str = "POST", **body: Any) -> Any:
+        """What an operator does over the API."""
+        headers = {"Authorization": f"Bearer {self.api_token}"}
+        answer = requests.request(
+            method,
+            f"{self.url}/api/v1/{path}",
+            json={"reason": "why not"} | body,
+            headers=headers,
+            timeout=10,
+        )
+        assert answer.ok, answer.text
+        return answer.json()
+
     def command(self, command_id: str) -> dict[str, Any]:
         document: dict[str, Any] = self.api(f"commands/{command_id}")
         return document

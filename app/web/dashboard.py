@@ -15,8 +15,9 @@ from wtforms.validators import InputRequired, Length
 from app.domain.capabilities import CAPABILITIES
 from app.domain.commands import Action, Unit
 from app.ledger import readers
+from app.ledger.pauses import paused
 from app.web.access import signed_in
-from app.web.presentation import command_document
+from app.web.presentation import command_document, pause_document
 
 dashboard = Blueprint("dashboard", __name__)
 
@@ -107,8 +108,13 @@ def _closes() -> dict[str, Any]:
     ledger = current_app.extensions["flatwire_ledger"]
     page = readers.commands_page(ledger, {}, limit=SHOWN)
     commands = [_shown(history) for history in readers.histories(ledger, page.rows)]
-    more = page.next is not None
-    return {"commands": commands, "more": more, "health": readers.health(ledger), "example": _example()}
+    return {
+        "commands": commands,
+        "more": page.next is not None,
+        "health": readers.health(ledger),
+        "pauses": [pause_document(row) for row in paused(ledger)],
+        "example": _example(),
+    }
 
 
 def _shown(history: readers.CommandHistory) -> dict[str, Any]:

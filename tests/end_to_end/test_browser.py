@@ -251,6 +251,18 @@ def test_a_banner_stands_while_the_server_is_away(open_tab: OpenTab, venue_day: 
     expect(page.get_by_role("alert")).to_be_hidden()
 
 
+def test_a_pause_shows_on_the_page_and_holds_what_comes(open_tab: OpenTab, venue_day: Product) -> None:
+    page = open_tab().sign_in().page
+    venue_day.act("pause", "PUT", scope="broker", name="nt8", paused=True)
+    expect(page.locator("#paused")).to_contain_text("broker nt8")
+    command_id = venue_day.accepted("close MES 12-26")
+    expect(row_of(page, command_id)).to_contain_text("Queued")
+    venue_day.act("pause", "PUT", scope="broker", name="nt8", paused=False)
+
+    expect(page.locator("#paused")).to_have_count(0)
+    expect(row_of(page, command_id)).to_contain_text("Closed")
+
+
 def test_a_page_says_when_no_worker_is_alive(open_tab: OpenTab, venue_day: Product) -> None:
     page = open_tab().sign_in().page
     venue_day.stop("worker")

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import time
 import uuid
 from collections.abc import Iterator
 from decimal import Decimal
@@ -67,6 +68,27 @@ def test_a_worker_that_is_killed_with_closes_in_flight_loses_and_doubles_nothing
             it.operation for it in venue.requests[seen:] if it.operation in ("close", "submit", "order")
         ]
         assert len(acting) == 1
+
+
+def test_a_broker_that_is_stuck_holds_up_no_other(venues: Venues) -> None:
+    product, book = venues.product, venues.stocks.book
+    names = [f"STK{letter}" for letter in "ABCDEFGH"]  # twice as many as there are threads that could be stuck
+    for name in names:
+        book.set_position(19817, name, "long", 1, "10.00")
+    venues.stocks.bad_day("hang_then_act", on="positions", times=None, seconds=1.9)
+    stuck = [product.accepted(f"close {name} in 19817", hook="stocks") for name in names]
+    time.sleep(0.5)
+    began = time.monotonic()
+    free = [product.accepted(f"close {name}", hook="crypto") for name in ("BTCUSDT.P", "ETHUSDT.P")]
+    settled = [product.settled(command_id, within=10)["status"] for command_id in free]
+    waited = time.monotonic() - began
+    still = [product.command(command_id)["settled_at"] for command_id in stuck]
+    venues.stocks.good_days()
+
+    assert settled == ["closed", "closed"]
+    assert still.count(None) > 2, "the other was not stuck for long enough"
+    assert waited < 5
+    assert {product.settled(command_id, within=40)["status"] for command_id in stuck} == {"closed"}
 
 
 def test_what_three_venues_closed_stands_on_one_page(venues: Venues) -> None:
