@@ -57,6 +57,7 @@ class Shop:
                 "expires_at",
                 "first_attempt_at",
                 "gives_up_at",
+                "settled_at",
                 "due_at",
                 "lease_until",
             ),
