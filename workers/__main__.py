@@ -18,6 +18,7 @@ from app.ledger.claims import Claims
 from app.ledger.connection import Ledger, LedgerUnavailable
 from app.ledger.heartbeats import Heartbeat
 from app.ledger.schema import SchemaMismatch, check_schema
+from app.queueing import Doorbell
 from config.environment import load
 from config.file import ConfigurationFault, Role
 from config.logging import configure_logging
@@ -45,8 +46,9 @@ class Place:
 class Supervisor:
     """Keeps the places filled until told to stop, and gives back at once what a dead worker held."""
 
-    def __init__(self, ledger: Ledger, workers: int) -> None:
+    def __init__(self, ledger: Ledger, doorbell: Doorbell, workers: int) -> None:
         self._ledger = ledger
+        self._doorbell = doorbell
         self._places = [Place(number) for number in range(1, workers + 1)]
         self._stopping = Stopping()
 
@@ -92,6 +94,7 @@ class Supervisor:
             log.warning("ledger_unavailable", reason=str(exc), then="the leases run out by themselves")
         else:
             log.info("leases_released", worker=name, commands=taken_back)
+            self._doorbell.ring(taken_back)
 
     def _end(self) -> None:
         running = [place.process for place in self._places if place.process is not None]
@@ -117,7 +120,8 @@ def main() -> int:
         log.warning(
             "no_doorbell", hint="REDIS_URL is not set: commands are found by the sweep, up to a second later"
         )
-    Supervisor(ledger, settings.workers).run()
+    doorbell = Doorbell(settings.redis_url, tls_verify=settings.redis_tls_verify)
+    Supervisor(ledger, doorbell, settings.workers).run()
     return 0
 
 

@@ -22,7 +22,7 @@ from app.ledger.readers import next_in_lanes
 from app.ledger.sightings import sightings_in, was_seen
 from config.file import BrokerSettings
 from workers import evidence, preparation
-from workers.backoff import FIRST_READ_BACK, retry_delay
+from workers.backoff import FIRST_READ_BACK, retry_delay, retry_within
 from workers.brokers.broker import Broker, Call
 from workers.flattening import Flattening
 from workers.observation import NO_ROOM, Observation, wait_for_room
@@ -293,9 +293,15 @@ class Execution:
         delay = retry_delay(tries + 1, asked)
         sent_now = claim.status is Status.SENDING or bool(claim.cancels)
         attempted = sent_now or claim.since_first_attempt is not None
-        if attempted and (claim.since_first_attempt or 0) + delay >= self._settings(claim).retry_for:
-            last = claim.closes[-1] if claim.closes else None
-            return gave_up(f"{exc.detail}; no time is left to try again", claim.holdings, last, self._today())
+        if attempted:
+            left = self._settings(claim).retry_for - (claim.since_first_attempt or 0)
+            # Who is told to wait for longer than there is time does not try again before that.
+            within = retry_within(delay, left) if (asked or 0) < left else None
+            if within is None:
+                last = claim.closes[-1] if claim.closes else None
+                why = f"{exc.detail}; no time is left to try again"
+                return gave_up(why, claim.holdings, last, self._today())
+            delay = max(within, asked or 0)
         # A person is told that nothing goes out; with NO_ROOM it is only a matter of time.
         stuck = not attempted and claim.age > LONG_WITHOUT_A_TRY and exc.detail != NO_ROOM
         return Step(Status.QUEUED, exc.detail, delay, Attention.STILL_OPEN if stuck else None)

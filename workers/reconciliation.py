@@ -15,7 +15,7 @@ from app.ledger.claims import Claim, PastAttempt
 from app.ledger.journal import Step
 from config.file import BrokerSettings
 from workers import evidence
-from workers.backoff import read_back_delay, retry_delay
+from workers.backoff import read_back_delay, retry_delay, retry_within
 from workers.brokers.broker import Broker
 from workers.closed import closed_by_fills, closed_positions
 from workers.findings import Findings, OrdersFound, age_of, settles_in, that_may_have_acted
@@ -341,8 +341,9 @@ class Reconciliation:
         self, holdings: tuple[Holding, ...] | None, reason: str | None = None, *, fixed: bool = True
     ) -> Step:
         """Nothing was done: try again, unless time ran out."""
-        delay = retry_delay(len(self.claim.closes))
-        if (self.claim.since_first_attempt or 0) + delay >= self.settings.retry_for:
+        left = self.settings.retry_for - (self.claim.since_first_attempt or 0)
+        delay = retry_within(retry_delay(len(self.claim.closes)), left)
+        if delay is None:
             why = reason or "proved not done"
             return gave_up(f"{why}; no time is left to try again", holdings, self.last, self.today)
         reason = reason or "proved not done: no fill, no order, and the position as it was"

@@ -1,7 +1,7 @@
 """Who may carry out a command: claims under a lease with a fence, and taking back what a dead worker held."""
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -37,6 +37,13 @@ from app.ledger.superseding import Overtaken, overtaken
 from app.ledger.types import from_now, now
 
 LEASE_SECONDS = 30.0
+LATE = 2.0
+"""Seconds after its time at which a read-back has waited for long."""
+ONE_IN = 4
+"""One claim in so many goes to such a read-back first."""
+ASKED_AT_FIRST = 16
+MOST_AT_ONCE = 1000
+"""Of the waiting, in one statement."""
 _CLAIM_LOCK = 0x636C61696D  # "claim": any fixed number that is ours
 
 _MAY_HAVE_ACTED = (REPORTED, OutcomeUnknown.outcome)
@@ -140,6 +147,7 @@ class Claims:
         self._ledger = ledger
         self._owner = owner
         self._clock = Clock(hold=LEASE_SECONDS)
+        self._taken = 0
 
     def take(self, brokers: Collection[str], can_flip: Collection[str] = ()) -> Claim | None:
         """Take the most urgent due command of these brokers whose turn it is, or None; `can_flip` as in `may_go`."""
@@ -156,18 +164,34 @@ class Claims:
                 _commands.c.due_at <= now(),
                 or_(_commands.c.lease_until.is_(None), _commands.c.lease_until <= now()),
                 or_(
-                    and_(_commands.c.status == Status.QUEUED, _may_be_looked_at(), may_go(can_flip)),
+                    and_(_commands.c.status == Status.QUEUED, _may_be_looked_at()),
                     _commands.c.status.in_(past_sending),
                 ),
             )
-            # Closes before read-backs; then flatten, whole, partial; then age.
-            read_back = case((_commands.c.status == Status.QUEUED, 0), else_=1)
-            order = (read_back, _commands.c.urgency, _commands.c.seq)
-            most_urgent = select(_commands).where(due).order_by(*order).limit(1)
-            # A row that somebody writes just now is not read as it was before.
-            unlocked = most_urgent.with_for_update(of=_commands, key_share=True, skip_locked=True)
-            row = connection.execute(unlocked).first()
+            row = self._most_urgent(connection, due, can_flip)
             return self._take(connection, row, started) if row else None
+
+    def _most_urgent(
+        self, connection: Connection, due: ColumnElement[bool], can_flip: Collection[str]
+    ) -> Row[Any] | None:
+        """The first, in the order of urgency, whose turn it is.
+
+        To ask of each whose turn it is takes as long as there are others, so few are asked at first.
+        """
+        self._taken += 1
+        # Closes before read-backs; but one that has waited for long is no longer left to the end of all closes.
+        late = and_(_commands.c.due_at <= from_now(-LATE), literal(self._taken % ONE_IN == 0))
+        read_back = case((_commands.c.status == Status.QUEUED, 1), (late, 0), else_=2)
+        order = (read_back, _commands.c.urgency, _commands.c.seq)
+        waiting = connection.execute(select(_commands.c.seq).where(due).order_by(*order)).scalars().all()
+        turn = or_(_commands.c.status != Status.QUEUED, may_go(can_flip))
+        for chosen in _ever_more(waiting):
+            # A row that somebody writes just now is not read as it was before.
+            wanted = select(_commands).where(_commands.c.seq.in_(chosen), due, turn).order_by(*order).limit(1)
+            unlocked = wanted.with_for_update(of=_commands, key_share=True, skip_locked=True)
+            if row := connection.execute(unlocked).first():
+                return row
+        return None
 
     def release(self, claim: Claim, due_in: float = 0) -> None:
         """Give a claim back unchanged. Somebody else may have it already: that is fine."""
@@ -342,6 +366,14 @@ class Claims:
             detail |= {"from": row.status, "to": status}
         connection.execute(update(_commands).where(_commands.c.id == row.id).values(**values))
         record(connection, row.id, "taken_back", self._owner, detail)
+
+
+def _ever_more(waiting: Sequence[int]) -> Iterator[Sequence[int]]:
+    """A few, then more at a time."""
+    start, many = 0, ASKED_AT_FIRST
+    while start < len(waiting):
+        yield waiting[start : start + many]
+        start, many = start + many, min(many * 4, MOST_AT_ONCE)
 
 
 def unless_acknowledged(attention: Attention | None) -> ColumnElement[str | None] | None:

@@ -153,6 +153,7 @@ class Journal:
                 holdings=None if holdings is None else [holding_json(h) for h in holdings],
             )
             self._write_reads(connection, claim)
+            self._write_seen(connection, claim)
             self._status_event(connection, claim, Status.SENDING, None)
             attempts = tuple(self._begin(connection, claim, it, settle_window) for it in outgoing)
             if any(it.kind == "close" for it in outgoing):

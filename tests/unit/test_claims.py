@@ -477,3 +477,27 @@ def test_a_worker_that_was_silent_for_an_hour_is_forgotten(ledger: Ledger) -> No
 
 def test_settled_is_what_has_a_final_status() -> None:
     assert {status for status in Status if not status.final} == set(UNSETTLED)
+
+
+def test_a_read_back_that_waits_for_long_is_not_left_to_the_end_of_all_closes(ledger: Ledger) -> None:
+    doubtful, *_ = taken_in(ledger, *(part(f"L{n} 12-26") for n in range(10)))
+    set_on(ledger, doubtful, status=Status.IN_DOUBT, due_at=from_now(-5))
+    claims = Claims(ledger, "one")
+
+    found = [claims.take(["nt8"]) for _ in range(5)]
+    assert doubtful in [it and it.id for it in found]
+    assert [it and it.status for it in found].count(Status.QUEUED) == 4
+
+
+def test_the_last_of_many_that_wait_gets_its_turn(ledger: Ledger) -> None:
+    blocked = [part(f"L{n % 20} 12-26") for n in range(120)]
+    ids = taken_in(ledger, *blocked, part("FREE 12-26"))
+    with ledger.writing() as connection:
+        first = tables.commands.c.id.in_(ids[:20])
+        waits = {"status": Status.IN_DOUBT, "due_at": from_now(600)}
+        connection.execute(update(tables.commands).where(first).values(**waits))
+
+    found = claim(ledger)
+    assert found is not None
+    assert found.id == ids[-1]
+    assert claim(ledger) is None
