@@ -1,12 +1,15 @@
 """Hearing the doorbell: an RQ worker without fork, that always finishes what it began."""
 
+import secrets
 from types import FrameType
+from typing import Any
 
 import structlog
-from redis import RedisError
+from redis import Redis, RedisError
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.retry import Retry
 from rq import Queue, SimpleWorker
+from rq.exceptions import StopRequested
 from rq.serializers import JSONSerializer
 
 from app.queueing import QUEUE, DoorbellJob, connect
@@ -21,11 +24,30 @@ class Listener(SimpleWorker):
     """RQ's worker in this process. It stops warm, however often it is told to."""
 
     stopping: Stopping
+    failure: RedisError | None = None
+    """Of Redis, that ended the work."""
 
     def _install_signal_handlers(self) -> None:
         """A signal that came before went to this process's own handler, and RQ would wait for rings for ever."""
         super()._install_signal_handlers()  # type: ignore[no-untyped-call]
         self._stop_requested = self._stop_requested or self.stopping.is_set()
+
+    def dequeue_job_and_maintain_ttl(self, *arguments: Any, **named: Any) -> Any:
+        """A server that is full, or only lets us read, ends the work; RQ would call it a fault, with a traceback."""
+        try:
+            return super().dequeue_job_and_maintain_ttl(*arguments, **named)
+        except RedisError as exc:
+            self.failure = exc
+            raise StopRequested from exc
+
+    def subscribe(self) -> None:
+        """RQ's channel for commands is not for us: who can write to Redis could stop this worker by it."""
+
+    def teardown(self) -> None:
+        """No goodbye: a server that is frozen or only lets us read would hold a stop up. What we left there expires."""
+
+    def set_shutdown_requested_date(self) -> None:
+        """A signal is handled in the midst of a call to a broker. No failure of Redis may break in on that."""
 
     def request_stop(self, signum: int, frame: FrameType | None) -> None:
         self.stopping.set()
@@ -37,26 +59,35 @@ class Listener(SimpleWorker):
 
 def listen(redis_url: str, tls_verify: bool, name: str, stopping: Stopping) -> None:
     """Work on rings until told to stop. While Redis is away the sweep carries on alone, and this tries again."""
+    told = None
     while not stopping.is_set():
         try:
             _work(redis_url, tls_verify, name, stopping)
+            told = None
         except (RedisError, OSError) as exc:
-            log.warning("doorbell_unreachable", reason=str(exc))
+            if str(exc) != told:  # once, and not every two seconds for as long as it takes
+                log.warning("doorbell_unreachable", reason=str(exc), then="the sweep carries on alone")
+            told = str(exc)
         stopping.wait(AFTER_A_FAILURE)
 
 
 def _work(redis_url: str, tls_verify: bool, name: str, stopping: Stopping) -> None:
-    connection = connect(
-        redis_url,
-        tls_verify=tls_verify,
-        # Few tries: RQ makes several calls to say goodbye, and a stop must not wait for a server that is gone.
-        retry=Retry(ExponentialWithJitterBackoff(cap=0.5, base=0.05), 3),
-        socket_connect_timeout=2,
-    )
+    # RQ gives each answer a minute, in which a server that is frozen would keep a stop from being heard.
+    with connect(redis_url, tls_verify=tls_verify, socket_connect_timeout=2, socket_timeout=2) as caller:
+        caller.ping()
+    retry = Retry(ExponentialWithJitterBackoff(cap=0.5, base=0.05), 3)
+    with connect(redis_url, tls_verify=tls_verify, retry=retry, socket_connect_timeout=2) as connection:
+        worker = _worker(connection, name, stopping)
+        worker.work(logging_level="WARNING")
+        if worker.failure is not None:
+            raise worker.failure
+
+
+def _worker(connection: Redis, name: str, stopping: Stopping) -> Listener:
     queue = Queue(QUEUE, connection=connection, serializer=JSONSerializer, job_class=DoorbellJob)
     worker = Listener(
         [queue],
-        name=name,
+        name=f"{name}-{secrets.token_hex(3)}",  # Redis may still know us from before it failed, and RQ would refuse
         connection=connection,
         serializer=JSONSerializer,
         job_class=DoorbellJob,
@@ -66,4 +97,4 @@ def _work(redis_url: str, tls_verify: bool, name: str, stopping: Stopping) -> No
     )
     worker.stopping = stopping
     worker.log_result_lifespan = False
-    worker.work(logging_level="WARNING")
+    return worker

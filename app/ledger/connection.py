@@ -1,22 +1,19 @@
 """Connections to the ledger, and the one way to open a transaction."""
 
-import random
 import re
-import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError, ResourceClosedError
 from sqlalchemy.exc import TimeoutError as NoFreeConnection
 
-STATEMENT_SECONDS = 1.5
-"""No statement of the door may take longer, nor its wait to write: an alert's sender waits three seconds in all."""
+from app.ledger import postgresql, sqlite
+from app.ledger.waiting import STATEMENT_SECONDS, Breaker, one_deadline
 
 _UNKEEPABLE = re.compile("[\0\ud800-\udfff]")
 
@@ -32,6 +29,8 @@ class Ledger:
         self.url = normalised(url)
         self.engine = _engine(self.url, threads)
         self._turn = threading.Lock()
+        self._writes = Breaker()
+        self._reads = Breaker(beyond=self._writes)
 
     @property
     def sqlite(self) -> bool:
@@ -39,18 +38,49 @@ class Ledger:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A transaction that only reads."""
-        with self.translated(), self.engine.connect() as connection, connection.begin():
+        """A transaction that only reads. Raises LedgerUnavailable, at once if the ledger is known to be silent."""
+        with (
+            self._unless_silent(self._reads),
+            one_deadline(),
+            self.translated(),
+            self.engine.connect() as connection,
+            connection.begin(),
+        ):
             yield connection
 
     @contextmanager
-    def writing(self) -> Iterator[Connection]:
-        """A transaction that writes: committed at the end of the block, rolled back on an exception."""
+    def writing(self, *, awaited: bool = False) -> Iterator[Connection]:
+        """A transaction that writes: committed at the end of the block, rolled back on an exception.
+
+        `awaited`: somebody waits for it who will ask again. It fails at once if the ledger is known to be silent,
+        for the sake of those who wait behind it; others try, for what they know would be lost.
+        """
         deadline = time.monotonic() + STATEMENT_SECONDS
-        with self.translated(), self._turn_to_write(), self.engine.connect() as connection:
+        with (
+            self._unless_silent(self._writes, insist=not awaited),
+            one_deadline(),
+            self.translated(),
+            self._turn_to_write(),
+            self.engine.connect() as connection,
+        ):
             connection = connection.execution_options(flatwire_lock_by=deadline)
             with connection.begin():
                 yield connection
+
+    @contextmanager
+    def _unless_silent(self, breaker: Breaker, *, insist: bool = False) -> Iterator[None]:
+        """Ask the ledger only if it is not known to be silent, unless one insists; and learn whether it is."""
+        if not insist and not breaker.lets_through():
+            raise LedgerUnavailable("the ledger did not answer a moment ago")
+        began = time.monotonic()
+        failed = False
+        try:
+            yield
+        except LedgerUnavailable:
+            failed = True
+            raise
+        finally:
+            breaker.learn(began, failed=failed)
 
     @contextmanager
     def translated(self) -> Iterator[None]:
@@ -61,7 +91,8 @@ class Ledger:
             raise LedgerUnavailable(self._told(exc)) from exc
         except DBAPIError as exc:
             # Plain, and no kind of it, is what SQLite says of a file that is damaged or no database.
-            if exc.connection_invalidated or type(exc) is DatabaseError:
+            damaged = type(exc) is DatabaseError
+            if exc.connection_invalidated or damaged or isinstance(exc.orig, postgresql.BECAME_A_REPLICA):
                 raise LedgerUnavailable(self._told(exc)) from exc
             raise
 
@@ -91,16 +122,12 @@ def normalised(url: str) -> URL:
     return make_url(re.sub(r"^postgres(ql)?(\+psycopg)?://", "postgresql+psycopg://", url))
 
 
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as exc:
-        raise LedgerUnavailable(f"the folder {folder} can't be made: {exc.strerror}") from exc
-
-
 def _engine(url: URL, threads: int) -> Engine:
-    sqlite = url.get_backend_name() == "sqlite"
-    engine = _sqlite_engine(url, threads) if sqlite else _postgresql_engine(url, threads)
+    try:
+        make = sqlite.engine if url.get_backend_name() == "sqlite" else postgresql.engine
+        engine = make(url, threads)
+    except OSError as exc:
+        raise LedgerUnavailable(f"{exc.filename} can't be made: {exc.strerror}") from exc
 
     @event.listens_for(engine, "before_cursor_execute", retval=True)
     def clean(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_rest: Any) -> Any:
@@ -120,76 +147,3 @@ def _keepable(value: Any) -> Any:
             return type(value)(_keepable(item) for item in value)
         case _:
             return value
-
-
-def _postgresql_engine(url: URL, threads: int) -> Engine:
-    return create_engine(
-        url,
-        pool_size=threads,
-        max_overflow=2,
-        pool_timeout=0.5,
-        pool_pre_ping=True,
-        pool_recycle=300,
-        connect_args={
-            "connect_timeout": 2,
-            "options": f"-c statement_timeout={int(STATEMENT_SECONDS * 1000)} -c lock_timeout=1000"
-            " -c idle_in_transaction_session_timeout=5000 -c timezone=UTC",
-            "keepalives_idle": 5,
-            "keepalives_interval": 2,
-            "keepalives_count": 2,
-        },
-    )
-
-
-def _sqlite_engine(url: URL, threads: int) -> Engine:
-    if url.database and url.database != ":memory:":
-        _make_folder(Path(url.database).parent)
-    engine = create_engine(
-        url, pool_size=threads, max_overflow=2, pool_timeout=0.5, connect_args={"timeout": STATEMENT_SECONDS}
-    )
-
-    @event.listens_for(engine, "connect")
-    def prepare(dbapi_connection: Any, _record: Any) -> None:
-        # The driver must not open transactions by itself: `begin` below does, with the lock we want.
-        dbapi_connection.isolation_level = None
-        deadline = time.monotonic() + STATEMENT_SECONDS
-        _insist(lambda: dbapi_connection.execute("PRAGMA journal_mode = WAL"), deadline)
-        for pragma in ("synchronous = FULL", "foreign_keys = ON"):
-            dbapi_connection.execute(f"PRAGMA {pragma}")
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        # A read transaction can't be upgraded while others write (SQLITE_BUSY at once), so writers lock first.
-        deadline = connection.get_execution_options().get("flatwire_lock_by")
-        if deadline is None:
-            connection.exec_driver_sql("BEGIN")
-        else:
-            _begin_writing(connection, deadline)
-
-    return engine
-
-
-def _begin_writing(connection: Connection, deadline: float) -> None:
-    """Lock the file for writing."""
-    connection.exec_driver_sql("PRAGMA busy_timeout = 0")  # the waiting is ours
-    try:
-        _insist(lambda: connection.exec_driver_sql("BEGIN IMMEDIATE"), deadline)
-    finally:
-        connection.exec_driver_sql(f"PRAGMA busy_timeout = {int(STATEMENT_SECONDS * 1000)}")
-
-
-def _insist(ask: Callable[[], object], deadline: float) -> None:
-    """Ask for a lock of SQLite's every few milliseconds.
-
-    SQLite itself asks ever more seldom, so that who has waited longest waits on while others come and go;
-    and while several make a new file WAL, not at all.
-    """
-    while True:
-        try:
-            ask()
-        except (OperationalError, sqlite3.OperationalError) as exc:
-            if "locked" not in str(exc) or time.monotonic() > deadline:
-                raise
-            time.sleep(random.uniform(0.001, 0.003))  # noqa: S311 - who asks next is left to chance
-        else:
-            return

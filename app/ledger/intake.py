@@ -75,7 +75,7 @@ class KeyReused(Exception):
 
 def accept(ledger: Ledger, delivery: Delivery, wish: Wish) -> Taken:
     """The alert and its commands, committed; or the first one, if this is a repeat of it. Raises KeyReused."""
-    with ledger.writing() as connection:
+    with ledger.writing(awaited=True) as connection:
         moment: datetime = connection.execute(select(now())).scalar_one()
         alert = new_id()
         first = _claim_key(connection, delivery, wish, alert, moment)
@@ -91,7 +91,7 @@ def accept(ledger: Ledger, delivery: Delivery, wish: Wish) -> Taken:
 
 def refuse(ledger: Ledger, delivery: Delivery, reason: str, errors: Sequence[dict[str, Any]]) -> str:
     """Keep an alert that was authenticated and not taken, with the reason. Its id."""
-    with ledger.writing() as connection:
+    with ledger.writing(awaited=True) as connection:
         alert = new_id()
         moment: datetime = connection.execute(select(now())).scalar_one()
         _insert_alert(connection, alert, delivery, moment, "refused", (), None, reason, errors)

@@ -1,11 +1,13 @@
 """An alert is taken in once, however often and however simultaneously it is delivered, and is kept as it came."""
 
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import IO, Any
 
 import pytest
 from sqlalchemy import event, insert, select, update
@@ -19,6 +21,7 @@ from app.ledger.encoding import command_of
 from app.ledger.intake import Delivery, KeyReused, Taken, Wish, accept, new_id, refuse
 from app.ledger.types import from_now, now
 from tests.conftest import on_both_databases
+from tests.running import ROOT
 from tests.unit.test_claims import set_on
 
 CLOSE = ClosePosition("nt8", "Sim101", "MES 12-26")
@@ -150,6 +153,64 @@ def test_different_alerts_at_the_same_instant_are_all_taken(database_url: str, l
 
     assert not any(it.duplicate for it in taken)
     assert len(rows(ledger, tables.commands)) == 30
+
+
+def out(process: subprocess.Popen[str]) -> IO[str]:
+    assert process.stdout
+    return process.stdout
+
+
+WEB = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from app.domain.commands import ClosePosition
+from app.ledger.connection import Ledger
+from app.ledger.intake import Delivery, Wish, accept
+
+ledger = Ledger(sys.argv[1], threads=8)
+wish = Wish([ClosePosition("nt8", "Sim101", "MES 12-26")])
+accept(ledger, Delivery("futures", sys.argv[2].encode(), "to fill the pool", "main"), wish)
+print("ready", flush=True)
+sys.stdin.readline()
+with ThreadPoolExecutor(8) as pool:
+    for taken in pool.map(lambda _: accept(ledger, Delivery("futures", b"close", "close", "main"), wish), range(8)):
+        print(taken.alert, taken.duplicate)
+"""
+"""What a web process of its own makes of eight deliveries at once: each alert's id, and whether it is a repeat."""
+
+
+@on_both_databases
+def test_the_same_instant_in_several_processes_makes_one_alert(database_url: str, ledger: Ledger) -> None:
+    def started(name: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", WEB, database_url, name]
+        return subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={"PYTHONPATH": str(ROOT)}
+        )
+
+    with started("one") as one, started("two") as two:
+        for web in (one, two):
+            assert out(web).readline() == "ready\n"
+        told: list[str] = []
+        for web in (one, two):
+            assert web.stdin
+            web.stdin.write("\n")
+            web.stdin.flush()
+        for web in (one, two):
+            told += out(web).read().splitlines()
+
+    assert len({line.split()[0] for line in told}) == 1
+    assert sorted(line.split()[1] for line in told) == ["False", *["True"] * 15]
+    assert [row.deliveries for row in rows(ledger, tables.alerts) if row.text == "close"] == [16]
+
+
+@on_both_databases
+def test_an_alert_that_came_to_nothing_is_taken_anew_once_by_many_at_the_same_instant(ledger: Ledger) -> None:
+    first = accept(ledger, delivery(), Wish([CLOSE]))
+    set_on(ledger, first.commands[0].id, status=Status.EXPIRED)
+    taken = at_once(6, lambda _: accept(ledger, delivery(), Wish([CLOSE])))
+
+    assert len({it.alert for it in taken} | {first.alert}) == 2
+    assert [it.duplicate for it in taken].count(False) == 1
 
 
 # When a repeat is wanted again

@@ -4,17 +4,18 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from rq import Queue, SimpleWorker
+from rq import Queue, SimpleWorker, Worker
 from rq.job import Callback
 from rq.serializers import JSONSerializer
 
 from app.queueing import CARRY_ON, QUEUE, Doorbell, DoorbellJob, _connection_url
-from tests.running import RedisServer, free_port
-from workers import jobs
+from tests.running import RedisServer, eventually, free_port
+from workers import jobs, listening
 from workers.listening import Listener, listen
 
 
@@ -128,6 +129,96 @@ def test_a_stop_that_comes_while_the_listener_starts_is_heard(
     rescue.cancel()
 
     assert time.monotonic() - began < 4
+
+
+def read_only(server: RedisServer) -> None:
+    server.client.replicaof("127.0.0.1", str(free_port()))
+
+
+def full(server: RedisServer) -> None:
+    server.client.config_set("maxmemory", "1mb")
+
+
+def restored(server: RedisServer) -> None:
+    """It comes back as it was a while ago, with a worker in it that never said goodbye."""
+    server.client.save()
+    server.kill()
+    server.start()
+
+
+@pytest.mark.usefixtures("own_signals")
+@pytest.mark.parametrize("bad_day", [read_only, full, restored])
+def test_a_listener_outlives_its_redis_and_hears_it_again(
+    redis_server: RedisServer,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    bad_day: Callable[[RedisServer], None],
+) -> None:
+    monkeypatch.setattr(listening, "AFTER_A_FAILURE", 0.1)
+    heard: list[str] = []
+    monkeypatch.setattr(jobs, "carry_on", heard.append)
+
+    def rung(command_id: str) -> bool:
+        Doorbell(redis_server.url).ring([command_id])
+        time.sleep(0.1)
+        return command_id in heard
+
+    def day() -> None:
+        try:
+            eventually(lambda: rung("before"), what="it listens")
+            bad_day(redis_server)
+            time.sleep(0.5)
+            redis_server.client.replicaof("NO", "ONE")
+            redis_server.client.config_set("maxmemory", "0")
+            eventually(lambda: rung("after"), what="it listens again")
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with ThreadPoolExecutor(1) as pool:
+        told = pool.submit(day)
+        listen(redis_server.url, True, "a-worker", threading.Event())
+
+    told.result()
+    assert "Traceback" not in caplog.text
+
+
+@pytest.mark.usefixtures("own_signals")
+def test_a_stop_is_heard_while_redis_is_frozen(redis_server: RedisServer) -> None:
+    frozen_at: list[float] = []
+
+    def freeze_and_stop() -> None:
+        connection = queue_of(redis_server).connection
+        eventually(lambda: Worker.count(connection=connection), what="it listens")
+        time.sleep(0.2)
+        redis_server.freeze()
+        frozen_at.append(time.monotonic())
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=freeze_and_stop).start()
+    listen(redis_server.url, True, "a-worker", threading.Event())
+    redis_server.thaw()
+
+    assert time.monotonic() - frozen_at[0] < 5
+
+
+def test_a_redis_that_is_full_or_only_lets_us_read_costs_no_wait_and_no_exception(
+    redis_server: RedisServer,
+) -> None:
+    for bad_day in (full, read_only):
+        bad_day(redis_server)
+        doorbell = Doorbell(redis_server.url)
+        began = time.monotonic()
+        assert not doorbell.ring(["a1"])
+        assert time.monotonic() - began < 0.5
+
+
+def test_many_commands_are_rung_for_in_one_round_trip(redis_server: RedisServer) -> None:
+    doorbell = Doorbell(redis_server.url)
+    doorbell.ring(["to know the server's version"])
+    assert doorbell.ring([f"c{number}" for number in range(50)])
+
+    assert queue_of(redis_server).count == 51
+    assert redis_server.client.info("commandstats")["cmdstat_exec"]["calls"] == 2
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from app.domain.failures import NotSent, Throttled
 from app.domain.venues import VENUES
 from config.file import BrokerSettings
 from tests.desk import Desk
-from tests.running import RedisServer
+from tests.running import RedisServer, free_port
 from tests.shop import MES, SIM
 from workers.brokers.broker import Call, Limit
 from workers.brokers.metered import Metered
@@ -153,6 +153,18 @@ def test_a_redis_that_is_killed_leaves_each_worker_its_share(redis_server: Redis
     started = time.monotonic()
     assert go(rates, 20, limits) == 4
     assert time.monotonic() - started < 2
+
+
+def test_a_redis_that_is_full_or_only_lets_us_read_leaves_each_worker_its_share(
+    redis_server: RedisServer,
+) -> None:
+    limits = (Limit("all", 8, 60),)
+    redis_server.client.config_set("maxmemory", "1mb")
+    assert go(Rates(redis_server.url, workers=2), 20, limits) == 4
+    redis_server.client.config_set("maxmemory", "0")
+    redis_server.client.replicaof("127.0.0.1", str(free_port()))
+
+    assert go(Rates(redis_server.url, workers=2), 20, limits) == 4
 
 
 def test_a_redis_that_comes_back_empty_is_counted_with_again(
