@@ -78,11 +78,12 @@ class Doorbell:
 
     def ring(self, command_ids: Iterable[str]) -> bool:
         """Ring once for each id. False if nobody may have heard."""
-        if self._queue is None or time.monotonic() < self._silent_until:
+        jobs = [_job(command_id) for command_id in command_ids]
+        if self._queue is None or not jobs or time.monotonic() < self._silent_until:
             return False
         try:
             # All in one round trip: an alert with many commands waits no longer than one with few.
-            self._queue.enqueue_many([_job(command_id) for command_id in command_ids])
+            self._queue.enqueue_many(jobs)
         except (RedisError, OSError) as exc:
             self._silent_until = time.monotonic() + AFTER_A_FAILURE
             log.warning("doorbell_failed", reason=str(exc), silent_for=AFTER_A_FAILURE)

@@ -6,6 +6,8 @@ FIRST_RETRY = 0.5
 LONGEST_RETRY = 15.0
 LAST_TRY = 1.0
 """Before the time for tries ends the last one is made, whatever the wait for it should be."""
+WHILE_PAUSED = 2.0
+"""Until what may have left in part is read back again, while the rest is held."""
 FIRST_READ_BACK = 0.3
 LONGEST_READ_BACK_AT_FIRST = 30.0
 LONGEST_READ_BACK = 600.0

@@ -22,7 +22,7 @@ from app.ledger.readers import next_in_lanes
 from app.ledger.sightings import sightings_in, was_seen
 from config.file import BrokerSettings
 from workers import evidence, preparation
-from workers.backoff import FIRST_READ_BACK, retry_delay, retry_within
+from workers.backoff import FIRST_READ_BACK, WHILE_PAUSED, retry_delay, retry_within
 from workers.brokers.broker import Broker, Call
 from workers.flattening import Flattening
 from workers.observation import NO_ROOM, Observation, wait_for_room
@@ -39,8 +39,6 @@ AFTER_A_FAULT = 60.0
 """Seconds until a command is tried again in whose step we failed."""
 RUNG = 8
 """Commands that are rung for when one has settled, at most: each ring wakes a worker, who goes on with the rest."""
-WHILE_PAUSED = 2.0
-"""Seconds until what may have left in part is read back again, while the rest is held."""
 LONG_WITHOUT_A_TRY = 30.0
 """Seconds without a first attempt after which a person is told."""
 UNPROTECTED = (Status.REJECTED, Status.GAVE_UP, Status.IN_DOUBT)

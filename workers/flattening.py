@@ -13,10 +13,10 @@ from app.domain.failures import BrokerError, NotSent, OutcomeUnknown, Refused, T
 from app.domain.positions import Holding, Position, Report
 from app.domain.statuses import Attention, Status
 from app.ledger.claims import Claim, PastAttempt
-from app.ledger.journal import Journal, Step
+from app.ledger.journal import Journal, Paused, Step
 from config.file import BrokerSettings
 from workers import evidence, preparation
-from workers.backoff import FIRST_READ_BACK, read_back_delay, retry_delay
+from workers.backoff import FIRST_READ_BACK, WHILE_PAUSED, read_back_delay, retry_delay
 from workers.brokers.broker import Broker, Call
 from workers.findings import that_may_have_acted
 from workers.observation import NO_ROOM, Observation, wait_for_room
@@ -102,8 +102,19 @@ class Flattening:
         due = [leg for leg in legs if leg.due]
         if not due:
             return self._together(legs, positions)
-        self._send(legs, due)
+        try:
+            self._send(legs, due)
+        except Paused:
+            return self._held(legs, due, positions)
         return self._after_sending(legs, positions)
+
+    def _held(self, legs: Sequence[Leg], due: Sequence[Leg], positions: Sequence[Position]) -> Step:
+        """An operator stopped what was due; what left before is read back all the same."""
+        attention = Attention.UNPROTECTED if self._claim.unprotected else None
+        for leg in due:
+            if leg.due:
+                leg.step = Step(Status.QUEUED, "paused by an operator", WHILE_PAUSED, attention)
+        return self._together(legs, positions)
 
     def _holdings(self, positions: Sequence[Position]) -> tuple[Holding, ...]:
         """What is to be closed: as it stands, until the first call that may have acted."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, insert, select, update
 
+from app.domain.commands import Action
 from app.domain.statuses import UNSETTLED, Attention, Status
 from app.ledger import tables
 from app.ledger.claims import one_at_a_time
@@ -43,9 +44,9 @@ def cancel(ledger: Ledger, command_id: str, actor: str, reason: str) -> None:
     """End what was not sent. Raises NoSuchCommand, NotPossible."""
     with ledger.writing() as connection:
         row = _locked(connection, command_id)
-        if row.status in (Status.WORKING, Status.IN_DOUBT):
+        if _may_have_acted(row):
             hint = "look at the broker, then resolve it as done or as not done"
-            raise NotPossible(f"it is {row.status}: what was sent may have acted", hint)
+            raise NotPossible(f"it is {row.status}, and what was sent may have acted", hint)
         _end(connection, row, f"cancelled by {actor}: {reason}", actor)
 
 
@@ -56,7 +57,7 @@ def resolve(ledger: Ledger, command_id: str, done: bool, actor: str, reason: str
     """
     with ledger.writing() as connection:
         row = _locked(connection, command_id)
-        if row.status == Status.QUEUED:
+        if row.status == Status.QUEUED and not _may_have_acted(row):
             raise NotPossible("nothing of it is in doubt: it waits to be sent", "cancel it")
         if not done:
             _end(connection, row, f"resolved as not done by {actor}: {reason}", actor)
@@ -151,6 +152,12 @@ def _end(connection: Connection, row: Row[Any], reason: str, actor: str) -> None
     record(
         connection, row.id, "status", actor, {"from": row.status, "to": Status.CANCELLED, "reason": reason}
     )
+
+
+def _may_have_acted(row: Row[Any]) -> bool:
+    """A close that waits was proved undone; of a flatten that is made of several calls some may have left."""
+    in_part = row.status == Status.QUEUED and row.fixed and row.action != Action.CLOSE
+    return row.status in (Status.WORKING, Status.IN_DOUBT) or in_part
 
 
 def _check_unsettled(row: Row[Any]) -> None:

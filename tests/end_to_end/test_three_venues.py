@@ -72,7 +72,8 @@ def test_a_worker_that_is_killed_with_closes_in_flight_loses_and_doubles_nothing
 
 def test_a_broker_that_is_stuck_holds_up_no_other(venues: Venues) -> None:
     product, book = venues.product, venues.stocks.book
-    names = [f"STK{letter}" for letter in "ABCDEFGH"]  # twice as many as there are threads that could be stuck
+    # Twice as many as there are threads that could be stuck.
+    names = [f"STK{letter}" for letter in "ABCDEFGH"]
     for name in names:
         book.set_position(19817, name, "long", 1, "10.00")
     venues.stocks.bad_day("hang_then_act", on="positions", times=None, seconds=1.9)

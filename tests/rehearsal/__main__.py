@@ -16,8 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+from app.ledger.connection import Ledger
+from app.ledger.schema import migrate
 from tests.postgres import PostgresServer
-from tests.rehearsal import acceptance, cutting, doorbell, faults, kills
+from tests.rehearsal import acceptance, commits, cutting, doorbell, faults, kills
 from tests.rehearsal.kills import KilledCase, Unreached
 from tests.rehearsal.storm import StormResult, storm
 from tests.rehearsal.verdicts import Case, Verdict
@@ -41,11 +43,11 @@ class Rehearsal:
 
     def faults(self) -> None:
         """Each fault × each venue × whole, part and flatten; outages."""
-        self._take(faults.cases())
+        self._take(faults.cases(one_in=5 if self.short else 1))
 
     def cuts(self) -> None:
         """Lines cut at every byte, between worker and venue."""
-        self._take(cutting.cases(sample=12, stalls=3) if self.short else cutting.cases())
+        self._take(cutting.cases(sample=8, stalls=2, others=4) if self.short else cutting.cases())
 
     def rings(self) -> None:
         """Lines cut at every byte, between the product and Redis."""
@@ -54,6 +56,25 @@ class Rehearsal:
         rings = list(_shown(doorbell.rings(sample, stalls=5 if self.short else 100)))
         self.bad += [f"a ring was late, or rang twice: {ring}" for ring in rings if not ring.fine]
         self.notes.append(f"{len(rings)} rings and questions for room on cut lines, all in time")
+
+    def commits(self) -> None:
+        """Lines cut at every byte, between the door and PostgreSQL."""
+        server = PostgresServer().start()
+        ledger = Ledger(server.url, threads=commits.AT_ONCE)
+        try:
+            migrate(ledger)
+            whole = commits.fate(server, ledger, None).watched
+            cuts = [*commits.of_the_commit(whole), *commits.of_all(whole, 60 if self.short else None)]
+            fates = list(_shown(commits.fates(server, ledger, cuts)))
+        finally:
+            ledger.dispose()
+            server.end()
+        self.bad += [f"an alert on a cut line: {it}" for it in fates if not it.fine]
+        unheard = sum(it.kept for it in fates if not it.taken)
+        self.notes.append(
+            f"{len(fates)} alerts on lines to PostgreSQL that were cut: {unheard} kept though the door said 503, "
+            "each once after a resend"
+        )
 
     def kills(self) -> None:
         """A process killed before and after each commit, and around each send."""
@@ -115,6 +136,7 @@ SERIES: dict[str, Callable[[Rehearsal], None]] = {
     "faults": Rehearsal.faults,
     "cuts": Rehearsal.cuts,
     "rings": Rehearsal.rings,
+    "commits": Rehearsal.commits,
     "kills": Rehearsal.kills,
     "acceptance": Rehearsal.acceptance,
     "storm": Rehearsal.storm,
@@ -124,7 +146,7 @@ SERIES: dict[str, Callable[[Rehearsal], None]] = {
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.rehearsal", description=__doc__)
     parser.add_argument("series", nargs="*", help=f"some of: {', '.join(SERIES)}; all of them without")
-    parser.add_argument("--short", action="store_true", help="a sample of each, in about two minutes")
+    parser.add_argument("--short", action="store_true", help="a sample of each, in about three minutes")
     options = parser.parse_args()
     if strange := set(options.series) - set(SERIES):
         parser.error(f"there is no series {', '.join(sorted(strange))}; there are {', '.join(SERIES)}")

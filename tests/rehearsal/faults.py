@@ -86,18 +86,18 @@ Scene = tuple[str, str, str, tuple[Day, ...]]
 """A venue, a transport, a size and its days: what one process plays on one stage."""
 
 
-def cases(processes: int = 4) -> Iterator[Case]:
-    """All faults, then all outages, as they come."""
+def cases(one_in: int = 1, processes: int = 4) -> Iterator[Case]:
+    """All faults (or one in so many), then all outages, as they come."""
     with ProcessPoolExecutor(processes, get_context("spawn"), be_quiet) as pool:
-        for found in pool.map(played, scenes()):
+        for found in pool.map(played, scenes(one_in)):
             yield from found
         for found in pool.map(outages, VENUES):
             yield from found
 
 
-def scenes() -> list[Scene]:
+def scenes(one_in: int) -> list[Scene]:
     return [
-        (venue, transport, size, days(venue)[start : start + BATCH])
+        (venue, transport, size, days(venue)[start : start + BATCH : one_in])
         for venue in VENUES
         for transport, size in product(TRANSPORTS[venue], SIZES)
         for start in range(0, len(days(venue)), BATCH)

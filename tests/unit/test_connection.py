@@ -1,6 +1,5 @@
 """A ledger that is frozen, locked, full or gone: each transaction ends in time, and goes through once it is mended."""
 
-import secrets
 import shutil
 import socket
 import sqlite3
@@ -8,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,11 +18,11 @@ from sqlalchemy import event, func, select, text
 from app.domain.commands import ClosePosition
 from app.ledger import readers, tables
 from app.ledger.connection import Ledger, LedgerUnavailable
-from app.ledger.intake import Delivery, Taken, Wish, accept
+from app.ledger.intake import Delivery, Wish, accept
 from app.ledger.schema import migrate
 from app.ledger.waiting import FORGOTTEN, PAUSE, TRANSACTION_SECONDS, Breaker
-from tests.cutting import Cut, CuttingProxy, Direction, Watched, Way
 from tests.postgres import CONNECTIONS, PostgresServer
+from tests.rehearsal import commits
 from tests.web import closing_ledger
 
 PROMISE = 2.5
@@ -224,58 +222,17 @@ def test_a_migration_may_take_longer_than_a_transaction(postgres: Ledger) -> Non
 
 # A line that is cut while it commits
 
-COMMIT, COMMITTED = len(b"Q....COMMIT."), len(b"C....COMMIT.Z.....")
-"""The bytes of the last question of a transaction, and of its answer."""
-
-
-def commit_through(server: PostgresServer, alert: Delivery, cut: Cut | None) -> tuple[bool, Watched]:
-    """Whether the alert was taken over a line that was cut, and what passed on it."""
-    with CuttingProxy(server.port) as proxy:
-        watched = proxy.watch(bool, cut)
-        url = f"postgresql://postgres@127.0.0.1:{proxy.port}/postgres"
-        with closing_ledger(url) as ledger:
-            try:
-                accept(ledger, alert, WISH)
-            except LedgerUnavailable:
-                return False, watched
-            # Closing the line sends some bytes more.
-            return True, replace(watched, passed=dict(watched.passed))
-
-
-def cuts(watched: Watched) -> list[Cut]:
-    """Every place in the question and in its answer; where the line stalls, which takes long, some."""
-    asked, answered = (watched.passed[direction] for direction in Direction)
-    places = [
-        *((Direction.REQUEST, asked - COMMIT + byte) for byte in range(COMMIT)),
-        *((Direction.ANSWER, answered - COMMITTED + byte) for byte in range(1, COMMITTED)),
-    ]
-    stalls = [Cut(*place, Way.STALL) for place in (places[0], places[COMMIT - 1], *places[COMMIT::9])]
-    return [*stalls, *(Cut(*place, way) for way in (Way.RESET, Way.DROP) for place in places)]
-
 
 def test_a_line_cut_at_any_byte_of_a_commit_leaves_one_alert_or_none_and_a_resend_makes_one(
     server: PostgresServer, postgres: Ledger
 ) -> None:
-    def fates(cut: Cut | None) -> tuple[Watched, bool, int, Taken]:
-        key = secrets.token_hex(8)
-        alert = Delivery("futures", b"close", key, "main", header_key=key)
-        taken, watched = commit_through(server, alert, cut)
-        committed = kept(postgres, alert)
-        return watched, taken, committed, accept(postgres, alert, WISH)
+    whole = commits.fate(server, postgres, None)
+    assert (whole.taken, whole.kept, whole.duplicate) == (True, 1, True)
+    ended = list(commits.fates(server, postgres, commits.of_the_commit(whole.watched)))
 
-    whole, taken, committed, again = fates(None)
-    assert (taken, committed, again.duplicate) == (True, 1, True)
-
-    with ThreadPoolExecutor(12) as pool:
-        ended = list(pool.map(fates, cuts(whole)))
-    for watched, taken, committed, again in ended:
-        told = (watched.cut, watched.was_cut, taken, committed, again.duplicate)
-        assert taken is not watched.was_cut, told
-        assert committed == 1 if taken else committed <= 1, told
-        assert again.duplicate is bool(committed), told
-        assert len(again.commands) == 1, told
+    assert [it for it in ended if not it.fine or it.taken is it.watched.was_cut] == []
     # Some were cut before PostgreSQL had it all, and some after: then the 503 is a doubt, and the resend ends it.
-    assert {committed for _, taken, committed, _ in ended if not taken} == {0, 1}
+    assert {it.kept for it in ended if not it.taken} == {0, 1}
 
 
 # SQLite

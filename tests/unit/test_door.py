@@ -14,8 +14,10 @@ from werkzeug.test import TestResponse
 
 from app.domain.statuses import Status
 from app.ledger import tables
+from app.ledger.waiting import PAUSE
 from app.web.hooks import LARGEST_BODY
 from tests.conftest import on_both_databases
+from tests.running import eventually
 from tests.web import CLOSE, NEXT_SECRET, OTHER_SECRET, SECRET, Door, problem
 
 
@@ -312,7 +314,8 @@ def test_an_alert_that_cannot_be_recorded_is_to_be_sent_again(door: Door) -> Non
     problem(answer, 503)
     assert int(answer.headers["Retry-After"]) > 0
     assert door.count(tables.alerts) == 0
-    assert door.send().status_code == 202
+    eventually(lambda: door.send().status_code == 202, within=PAUSE + 2, what="it is taken when sent again")
+    assert door.count(tables.alerts) == 1
 
 
 @pytest.mark.parametrize(

@@ -101,6 +101,29 @@ def test_a_strangers_callback_is_not_called(
     assert (rung, called) == (["a1"], [])
 
 
+def test_a_worker_that_was_told_to_stop_takes_nothing_new(monkeypatch: pytest.MonkeyPatch) -> None:
+    stopping, steps = threading.Event(), []
+
+    def step() -> bool:
+        steps.append(1)
+        if len(steps) == 3:
+            stopping.set()  # a signal comes in the midst of it
+        return True
+
+    monkeypatch.setattr(jobs, "_hands", jobs.Hands(step, stopping.is_set, lambda command_ids: None))
+    jobs.carry_on("a1")
+
+    assert len(steps) == 3
+
+
+def test_a_ring_that_has_more_to_do_than_one_may_rings_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    rung: list[str] = []
+    monkeypatch.setattr(jobs, "_hands", jobs.Hands(lambda: True, lambda: False, rung.extend))
+    jobs.carry_on("a1")
+
+    assert rung == ["a1"]
+
+
 @pytest.fixture
 def own_signals() -> Iterator[None]:
     """RQ takes over the process's signals; they are given back."""
