@@ -15,7 +15,8 @@ from app.domain.commands import ClosePosition, Command, FlattenEverything, Flatt
 from app.domain.failures import BrokerError, NotSent, OutcomeUnknown, Refused, Throttled
 from app.domain.positions import Holding, Report
 from app.domain.statuses import Attention, Status
-from app.ledger.claims import Claim, Claims, LeaseLost
+from app.ledger.claim import Claim, LeaseLost
+from app.ledger.claims import Claims
 from app.ledger.connection import Ledger, LedgerUnavailable
 from app.ledger.journal import Answer, Journal, Paused, Step
 from app.ledger.readers import next_in_lanes

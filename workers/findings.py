@@ -9,7 +9,7 @@ from decimal import Decimal
 from app.domain.commands import ClosePosition, FlattenEverything
 from app.domain.failures import OutcomeUnknown, Refused
 from app.domain.positions import Fill, Holding, Order, OrderState, Position
-from app.ledger.claims import Claim, PastAttempt
+from app.ledger.claim import Claim, PastAttempt
 from config.file import BrokerSettings
 from workers import evidence
 from workers.observation import Observation

@@ -12,7 +12,7 @@ from app.domain.commands import ClosePosition, Command, FlattenEverything, Flatt
 from app.domain.failures import BrokerError, NotSent, OutcomeUnknown, Refused, Throttled
 from app.domain.positions import Holding, Position, Report
 from app.domain.statuses import Attention, Status
-from app.ledger.claims import Claim, PastAttempt
+from app.ledger.claim import Claim, PastAttempt
 from app.ledger.journal import Journal, Paused, Step
 from config.file import BrokerSettings
 from workers import evidence, preparation

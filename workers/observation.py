@@ -10,7 +10,7 @@ from app.domain.failures import REPORTED, BrokerError, NotSent, OutcomeUnknown, 
 from app.domain.instruments import account_key
 from app.domain.positions import Fill, Holding, Order, Position
 from app.domain.statuses import Status
-from app.ledger.claims import Claim, PastAttempt, Read
+from app.ledger.claim import Claim, PastAttempt, Read
 from app.ledger.sightings import sightings_in
 from workers.brokers.broker import Broker, Call, Guard, Page, Terms
 

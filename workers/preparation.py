@@ -17,7 +17,7 @@ from app.domain.instruments import contract_of
 from app.domain.positions import Holding, Order, Position
 from app.domain.statuses import Attention, Status
 from app.domain.venues import Venue
-from app.ledger.claims import Claim
+from app.ledger.claim import Claim
 from app.ledger.journal import Step
 from workers import evidence
 from workers.backoff import retry_delay

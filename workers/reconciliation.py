@@ -11,7 +11,7 @@ from app.domain.commands import ClosePosition, Command, Quantity, Unit
 from app.domain.failures import BrokerError
 from app.domain.positions import Fill, Holding, OrderState, Position
 from app.domain.statuses import Attention, Status
-from app.ledger.claims import Claim, PastAttempt
+from app.ledger.claim import Claim, PastAttempt
 from app.ledger.journal import Step
 from config.file import BrokerSettings
 from workers import evidence

@@ -8,7 +8,7 @@ from functools import partial
 
 from app.domain.failures import REPORTED, BrokerError
 from app.domain.positions import Holding, Place, Report
-from app.ledger.claims import Claim, PastAttempt
+from app.ledger.claim import Claim, PastAttempt
 from app.ledger.journal import Answer, Journal, Outgoing
 from config.file import BrokerSettings
 from workers.brokers.broker import Call

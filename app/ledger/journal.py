@@ -17,18 +17,13 @@ from app.domain.failures import NotSent
 from app.domain.positions import ClosedPosition, Holding, Order, Place, Report
 from app.domain.statuses import Attention, IllegalTransition, Status, check_transition
 from app.ledger import tables
-from app.ledger.claims import (
-    LEASE_SECONDS,
-    Claim,
-    LeaseLost,
-    PastAttempt,
-    one_at_a_time,
-    unless_acknowledged,
-)
+from app.ledger.claim import LEASE_SECONDS, Claim, LeaseLost, PastAttempt
+from app.ledger.claims import one_at_a_time
 from app.ledger.connection import Ledger, LedgerUnavailable
 from app.ledger.encoding import holding_json, place_json, report_json
 from app.ledger.events import record
 from app.ledger.lanes import PARTIAL
+from app.ledger.overdue import unless_acknowledged
 from app.ledger.pauses import is_paused
 from app.ledger.sightings import Sighting, note
 from app.ledger.superseding import look_into_doubts, supersede

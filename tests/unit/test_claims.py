@@ -14,7 +14,8 @@ from app.domain.commands import ClosePosition, Command, FlattenEverything, Flatt
 from app.domain.positions import Side
 from app.domain.statuses import NEXT, UNSETTLED, IllegalTransition, Status, check_transition
 from app.ledger import tables
-from app.ledger.claims import Claim, Claims, LeaseLost
+from app.ledger.claim import Claim, LeaseLost
+from app.ledger.claims import Claims
 from app.ledger.connection import Ledger
 from app.ledger.heartbeats import Heartbeat
 from app.ledger.intake import Delivery, Wish, accept, new_id

@@ -15,7 +15,8 @@ from app.domain.commands import ClosePosition, Command, FlattenEverything, Flatt
 from app.domain.failures import NotSent, OutcomeUnknown, Refused, Throttled
 from app.domain.positions import Order, Report, Side
 from app.ledger import tables
-from app.ledger.claims import LEASE_SECONDS, Claims
+from app.ledger.claim import LEASE_SECONDS
+from app.ledger.claims import Claims
 from app.ledger.connection import Ledger
 from tests.conftest import on_both_databases
 from tests.desk import LOST, Desk, acts_in_part, only_says, raises

@@ -15,7 +15,8 @@ from sqlalchemy.exc import DBAPIError
 from app.domain.positions import ClosedPosition, Holding, Position, Report, Side, Source
 from app.domain.statuses import NEXT, Attention, IllegalTransition, Status
 from app.ledger import tables
-from app.ledger.claims import Claim, Claims, LeaseLost, PastAttempt, Read
+from app.ledger.claim import Claim, LeaseLost, PastAttempt, Read
+from app.ledger.claims import Claims
 from app.ledger.connection import Ledger, LedgerUnavailable
 from app.ledger.journal import Answer, Journal, Outgoing, Step
 from app.ledger.types import from_now

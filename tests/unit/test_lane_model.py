@@ -18,7 +18,8 @@ from app.domain.commands import (
 from app.domain.positions import Side
 from app.domain.statuses import Status
 from app.ledger import tables
-from app.ledger.claims import Claim, Claims
+from app.ledger.claim import Claim
+from app.ledger.claims import Claims
 from app.ledger.connection import Ledger
 from app.ledger.intake import Delivery, Wish, accept, new_id
 from app.ledger.journal import Answer, Journal, Outgoing, Step

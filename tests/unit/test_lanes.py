@@ -22,7 +22,8 @@ from sqlalchemy import and_, func, select, update
 from app.domain.commands import ClosePosition, Command, FlattenMatching, Quantity
 from app.domain.statuses import UNSETTLED, Status
 from app.ledger import tables
-from app.ledger.claims import Claim, Claims
+from app.ledger.claim import Claim
+from app.ledger.claims import Claims
 from app.ledger.connection import Ledger, LedgerUnavailable
 from app.ledger.intake import Delivery, Wish, accept, new_id
 from app.ledger.journal import Answer, Journal, Outgoing, Step

@@ -1,0 +1,67 @@
+"""Taking back what a dead worker held. Its request may still act: that is found out, and never assumed."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, and_, or_, select, update
+
+from app.domain.failures import OutcomeUnknown
+from app.domain.statuses import Status
+from app.ledger import tables
+from app.ledger.claim import LEASE_SECONDS
+from app.ledger.clock import A_JUMP
+from app.ledger.events import record
+from app.ledger.types import from_now, now
+
+_commands = tables.commands
+_attempts = tables.attempts
+
+
+def ran_out() -> ColumnElement[bool]:
+    """Whether a command's lease has run out; one that ends later than any was given for is of before a jump."""
+    return or_(_commands.c.lease_until <= now(), _commands.c.lease_until > from_now(LEASE_SECONDS + A_JUMP))
+
+
+def take_back(connection: Connection, gone: ColumnElement[bool], actor: str, *, anew: bool) -> list[str]:
+    """Take back the commands whose holder is gone. Their ids.
+
+    A close that was in flight is in doubt until its settle window has passed: from its sending, or anew from now.
+    """
+    held = select(_commands).where(_commands.c.lease_owner.is_not(None), gone)
+    rows = connection.execute(held.with_for_update(key_share=True)).all()
+    for row in rows:
+        _take_back(connection, row, actor, anew)
+    return [row.id for row in rows]
+
+
+def _take_back(connection: Connection, row: Row[Any], actor: str, anew: bool) -> None:
+    values: dict[str, Any] = {"lease_owner": None, "lease_until": None, "fence": row.fence + 1}
+    detail: dict[str, Any] = {"worker": row.lease_owner}
+    if row.status == Status.SENDING:
+        attempts = _end_unanswered(connection, row.id, anew)
+        # Cancelling orders twice does no harm; closing twice might.
+        repeatable = all(attempt.kind == "cancel" for attempt in attempts)
+        status = Status.QUEUED if repeatable else Status.IN_DOUBT
+        values |= {"status": status, "due_at": now(), "reason": "the worker ended mid-call"}
+        values |= {} if repeatable else {"fixed": True}
+        detail |= {"from": row.status, "to": status}
+    connection.execute(update(_commands).where(_commands.c.id == row.id).values(**values))
+    record(connection, row.id, "taken_back", actor, detail)
+
+
+def _end_unanswered(connection: Connection, command_id: str, anew: bool) -> Sequence[Row[Any]]:
+    """The attempts of a command that were in flight: what became of them is not known."""
+    in_flight = and_(_attempts.c.command == command_id, _attempts.c.outcome.is_(None))
+    attempts = connection.execute(select(_attempts).where(in_flight)).all()
+    for attempt in attempts:
+        window = (attempt.settles_at - attempt.sent_at).total_seconds()
+        connection.execute(
+            update(_attempts)
+            .where(_attempts.c.seq == attempt.seq)
+            .values(
+                outcome=OutcomeUnknown.outcome,
+                detail="the worker ended before an answer came",
+                settles_at=from_now(window) if anew else attempt.settles_at,
+            )
+        )
+    return attempts
