@@ -49,12 +49,10 @@ def postgres_without_a_free_connection(server: PostgresServer) -> Iterator[None]
     """Others hold all that there are, those that Flatwire had among them."""
     with ExitStack() as others:
         operator = others.enter_context(psycopg.connect(server.url, autocommit=True))
-
-        for _ in range(3):  # the workers ask for theirs again meanwhile
-            operator.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                " WHERE pid <> pg_backend_pid() AND application_name <> 'other'"
-            )
+        ours = " FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND application_name <> 'other'"
+        ours += " AND backend_type = 'client backend'"
+        # The workers ask for theirs again meanwhile.
+        while operator.execute(f"SELECT count(pg_terminate_backend(pid)){ours}").fetchone() != (0,):
             with suppress(psycopg.OperationalError):
                 for _ in range(CONNECTIONS):
                     others.enter_context(psycopg.connect(server.url, application_name="other"))

@@ -45,6 +45,7 @@ class Shop:
         self.work()
         while seconds > 0:
             due = seconds_to_next_due(self.ledger)
+            self.work()  # what fell due while the machine was busy is not to be skipped
             passes = seconds if due is None else min(seconds, due + 0.01)
             self.let_pass(passes)
             self.work()

@@ -213,6 +213,7 @@ def test_every_text_has_the_contrast_it_needs(open_tab: OpenTab, venue_day: Prod
     faint = tab.page.evaluate(FAINT)
     tab.sign_in()
     expect(tab.page.locator("#vitals")).to_be_visible()
+    tab.page.wait_for_load_state("load")
 
     assert faint + tab.page.evaluate(FAINT) == []
 
