@@ -45,10 +45,10 @@ class Claims:
         started = time.monotonic()
         with self._ledger.writing() as connection:
             one_at_a_time(connection)
-            self._look_at_the_clock(connection)
+            moment = self._look_at_the_clock(connection)
             overdue.expire(connection, self._owner)
             row = self._most_urgent(connection, self._due(brokers), can_flip)
-            return self._take(connection, row, started) if row else None
+            return self._take(connection, row, started, moment) if row else None
 
     def release(self, claim: Claim, due_in: float = 0) -> None:
         """Give a claim back unchanged. Somebody else may have it already: that is fine."""
@@ -89,12 +89,13 @@ class Claims:
             # Just after a jump nobody knows whose lease ran out.
             return take_back(connection, ran_out(), self._owner, anew=True) if self._clock.trusted else []
 
-    def _look_at_the_clock(self, connection: Connection) -> None:
+    def _look_at_the_clock(self, connection: Connection) -> datetime:
         moment: datetime = connection.execute(select(now())).scalar_one()
         if self._clock.look(moment) < 0:
             # What is due at a time that is far away now is due: to look too early does no harm.
             waiting = and_(_commands.c.settled_at.is_(None), _commands.c.due_at > now())
             connection.execute(update(_commands).where(waiting).values(due_at=now()))
+        return moment
 
     def _due(self, brokers: Collection[str]) -> ColumnElement[bool]:
         """What is due and nobody holds, its turn apart."""
@@ -132,13 +133,12 @@ class Claims:
                 return row
         return None
 
-    def _take(self, connection: Connection, row: Row[Any], started: float) -> Claim:
+    def _take(self, connection: Connection, row: Row[Any], started: float, moment: datetime) -> Claim:
         connection.execute(
             update(_commands)
             .where(_commands.c.id == row.id)
             .values(fence=row.fence + 1, lease_owner=self._owner, lease_until=from_now(LEASE_SECONDS))
         )
-        moment: datetime = connection.execute(select(now())).scalar_one()
         return claim_of(connection, row, self._owner, started, moment)
 
 

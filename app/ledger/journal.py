@@ -135,18 +135,21 @@ class Journal:
                 and_(_commands.c.first_attempt_at.is_(None), _commands.c.expires_at > now()),
                 _commands.c.gives_up_at > now(),
             )
-            if not late:
-                self._check_not_paused(connection, claim)
-            self._update(
-                connection,
-                claim,
-                *(() if late else (in_time,)),
-                status=Status.SENDING,
-                first_attempt_at=func.coalesce(_commands.c.first_attempt_at, now()),
-                gives_up_at=func.coalesce(_commands.c.gives_up_at, from_now(retry_for)),
-                lease_until=from_now(LEASE_SECONDS),
-                holdings=None if holdings is None else [holding_json(h) for h in holdings],
-            )
+            try:
+                self._update(
+                    connection,
+                    claim,
+                    *(() if late else (in_time, ~is_paused(_commands.c))),
+                    status=Status.SENDING,
+                    first_attempt_at=func.coalesce(_commands.c.first_attempt_at, now()),
+                    gives_up_at=func.coalesce(_commands.c.gives_up_at, from_now(retry_for)),
+                    lease_until=from_now(LEASE_SECONDS),
+                    holdings=None if holdings is None else [holding_json(h) for h in holdings],
+                )
+            except LeaseLost:
+                if not late and self._is_paused(connection, claim):
+                    raise Paused(claim.id) from None
+                raise
             self._write_reads(connection, claim)
             self._write_seen(connection, claim)
             self._status_event(connection, claim, Status.SENDING, None)
@@ -158,22 +161,25 @@ class Journal:
     def _take_back_begun(self, claim: Claim) -> None:
         """The ledger failed as attempts were to be committed, or just after: nothing of them has left."""
         with self._ledger.writing() as connection:
+            one_at_a_time(connection)
             mine = and_(_commands.c.id == claim.id, _commands.c.fence == claim.fence)
-            done = connection.execute(
-                update(_commands)
-                .where(mine, _commands.c.status.in_((Status.SENDING, Status.QUEUED)))
-                .values(status=Status.QUEUED, due_at=now(), lease_owner=None, lease_until=None)
-            )
-            if done.rowcount:
-                connection.execute(
-                    update(_attempts)
-                    .where(_attempts.c.command == claim.id, _attempts.c.outcome.is_(None))
-                    .values(
-                        answered_at=now(),
-                        outcome=NotSent.outcome,
-                        detail="the ledger failed before the first byte",
-                    )
-                )
+            status = connection.execute(select(_commands.c.status).where(mine)).scalar()
+            if status not in (Status.SENDING, Status.QUEUED):
+                return  # somebody else took over
+            freed = {"due_at": now(), "lease_owner": None, "lease_until": None}
+            connection.execute(update(_commands).where(mine).values(status=Status.QUEUED, **freed))
+            if status == Status.SENDING:
+                self._end_unsent(connection, claim)
+
+    def _end_unsent(self, connection: Connection, claim: Claim) -> None:
+        reason = "the ledger failed before the first byte"
+        connection.execute(
+            update(_attempts)
+            .where(_attempts.c.command == claim.id, _attempts.c.outcome.is_(None))
+            .values(answered_at=now(), outcome=NotSent.outcome, detail=reason)
+        )
+        detail = {"from": Status.SENDING, "to": Status.QUEUED, "reason": reason}
+        record(connection, claim.id, "status", claim.owner, detail)
 
     def _insist(self, claim: Claim, write: Callable[[bool], None]) -> None:
         """Write what must not be lost: again and again while the ledger is away and the lease lasts.
@@ -191,10 +197,9 @@ class Journal:
                 time.sleep(INSIST_EVERY)
                 again = True
 
-    def _check_not_paused(self, connection: Connection, claim: Claim) -> None:
+    def _is_paused(self, connection: Connection, claim: Claim) -> bool:
         stopped = select(_commands.c.seq).where(_commands.c.id == claim.id, is_paused(_commands.c))
-        if connection.execute(stopped).first():
-            raise Paused(claim.id)
+        return connection.execute(stopped).first() is not None
 
     def _begin(
         self, connection: Connection, claim: Claim, outgoing: Outgoing, settle_window: float
