@@ -24,7 +24,8 @@ QUEUE = "flatwire"
 CARRY_ON = "workers.jobs.carry_on"
 """The one job there is, by name: the web process never imports the workers."""
 
-JOB_SECONDS = 180
+JOB_SECONDS = 3600
+"""After which RQ would break into a step: never, as each of its calls has a deadline."""
 AFTER_A_FAILURE = 5.0
 """Seconds without a try after Redis failed, so that not every alert pays the time-out."""
 

@@ -71,7 +71,8 @@ class Execution:
         self._ledger = ledger
         self._tenure = tenure
         self._ring = ring
-        self.claims = Claims(ledger, worker)
+        windows = [settings.settle_window for _, settings in brokers.values()]
+        self.claims = Claims(ledger, worker, max(windows, default=0.0))
         self._journal = Journal(ledger)
         self._brokers = brokers
         self._today = today
@@ -305,16 +306,16 @@ class Execution:
         stuck = not attempted and claim.age > LONG_WITHOUT_A_TRY and exc.detail != NO_ROOM
         return Step(Status.QUEUED, exc.detail, delay, Attention.STILL_OPEN if stuck else None)
 
-    def _follow(self, claim: Claim, step: Step, *answers: Answer) -> None:
+    def _follow(self, claim: Claim, step: Step) -> None:
         """Do what was decided: write it, having cancelled orders of ours that have nothing left to close."""
         broker, settings = self._broker(claim), self._settings(claim)
         calls = [broker.cancel_orders(order.account, order.instrument, (order,)) for order in step.cancel]
         # Those that have no room are left to the next look.
         departures = [Departure(call) for call in calls if not call.room(False)]
+        answers: tuple[Answer, ...] = ()
         if departures:
-            due = Step(Status.QUEUED, step.reason, 0, step.attention, step.holdings)
-            self._journal.move(claim, due, *answers, keep=True)
-            outcomes = send(self._journal, claim, settings, "cancel", departures, claim.holdings, late=True)
+            holdings = claim.holdings if step.holdings is None else step.holdings
+            outcomes = send(self._journal, claim, settings, "cancel", departures, holdings, late=True)
             answers = tuple(it.answer for it in outcomes)
         self._move(claim, replace(step, cancel=()), *answers)
 

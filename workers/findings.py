@@ -187,11 +187,11 @@ class Findings:
 
     def _fills(self, further_back: float = 0.0) -> tuple[Fill, ...] | None:
         """The fills since the first attempt that may have acted; None if they can't be known (any more)."""
-        accounts = self._accounts()
-        if not accounts:
+        accounts, age = self._accounts(), age_of(self._first, self.claim)
+        if not accounts or age < 0:  # the ledger's clock went back: nobody knows since when to ask
             return None
         try:
-            return self.observation.fills(accounts, age_of(self._first, self.claim) + further_back)
+            return self.observation.fills(accounts, age + further_back)
         except Refused:
             return None
 

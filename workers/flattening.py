@@ -10,6 +10,7 @@ from datetime import date
 
 from app.domain.commands import ClosePosition, Command, FlattenEverything, FlattenMatching
 from app.domain.failures import BrokerError, NotSent, OutcomeUnknown, Refused, Throttled
+from app.domain.instruments import account_key
 from app.domain.positions import Holding, Position, Report
 from app.domain.statuses import Attention, Status
 from app.ledger.claim import Claim, PastAttempt
@@ -100,7 +101,8 @@ class Flattening:
         if not legs:
             return self._left_over(legs) or self._nothing_open(positions)
         due = [leg for leg in legs if leg.due]
-        if not due:
+        # What was found to be sent again asks for its turn like all else: by the next claim.
+        if not due or self._claim.status is not Status.QUEUED:
             return self._together(legs, positions)
         try:
             self._send(legs, due)
@@ -136,7 +138,8 @@ class Flattening:
         if evidence.reached(leg.holding):
             return Step(Status.CLOSED, holdings=(leg.holding,))  # and written, when it was
         if leg.acted:
-            return self._reconciled(leg, observation)
+            observation.positions()  # tells whose can't be read
+            return self._unseen_yet(leg, observation) or self._reconciled(leg, observation)
         now = evidence.with_after((leg.holding,), observation.positions(), self._today)
         if not now[0].after:
             return Step(Status.NOTHING_OPEN, holdings=now)
@@ -145,6 +148,22 @@ class Flattening:
         if (self._claim.since_first_attempt or 0) >= self._settings.retry_for:
             return Step(Status.GAVE_UP, "no time is left to try again", attention=Attention.GAVE_UP)
         return Step(Status.QUEUED, due_in=0)
+
+    def _unseen_yet(self, leg: Leg, observation: Observation) -> Step | None:
+        """What the venue refuses to show is not gone."""
+        said = next(
+            (
+                words
+                for account, words in observation.unreadable.items()
+                if account_key(account) == account_key(leg.holding.account)
+            ),
+            None,
+        )
+        if said is None:
+            return None
+        age = self._claim.since_first_attempt or 0
+        reason = f"account {leg.holding.account} can't be read: {said}"
+        return Step(Status.WORKING, reason, read_back_delay(age), Attention.STILL_OPEN)
 
     def _reconciled(self, leg: Leg, observation: Observation) -> Step:
         """As of a whole close of this position alone."""
@@ -184,8 +203,6 @@ class Flattening:
 
     def _send(self, legs: Sequence[Leg], due: Sequence[Leg]) -> None:
         """Send what is due and has room in the venue's limits, so many at once; the lease is renewed with each lot."""
-        if self._claim.status is not Status.QUEUED:
-            self._journal.move(self._claim, Step(Status.QUEUED, due_in=0), keep=True)
         holdings = tuple(leg.holding for leg in legs)
         for kind, chosen in (
             ("cancel", [leg for leg in due if leg.cancel]),
@@ -253,6 +270,7 @@ class Flattening:
         try:
             observation = Observation(self._broker, self._claim)
             positions = observation.positions()
+            self._unreadable = {**self._unreadable, **observation.unreadable}
             for leg in legs:
                 if leg.acted:
                     leg.step = self._decided(leg, observation)
@@ -350,8 +368,9 @@ class Flattening:
 
     def _ended_as(self, legs: Sequence[Leg]) -> Status:
         ends = {leg.step.status for leg in legs}
-        if ends <= {Status.CLOSED, Status.NOTHING_OPEN}:
-            return Status.CLOSED if Status.CLOSED in ends else Status.NOTHING_OPEN
+        if ends <= {Status.CLOSED, Status.NOTHING_OPEN, Status.SUPERSEDED}:
+            done = (Status.CLOSED, Status.SUPERSEDED, Status.NOTHING_OPEN)
+            return next(status for status in done if status in ends)
         return Status.REJECTED if ends <= {Status.REJECTED, Status.NOTHING_OPEN} else Status.GAVE_UP
 
     def _unread(self, exc: BrokerError) -> Step:

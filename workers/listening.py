@@ -1,6 +1,9 @@
 """Hearing the doorbell: an RQ worker without fork, that always finishes what it began."""
 
 import secrets
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
@@ -78,9 +81,21 @@ def _work(redis_url: str, tls_verify: bool, name: str, stopping: Stopping) -> No
     retry = Retry(ExponentialWithJitterBackoff(cap=0.5, base=0.05), 3)
     with connect(redis_url, tls_verify=tls_verify, retry=retry, socket_connect_timeout=2) as connection:
         worker = _worker(connection, name, stopping)
-        worker.work(logging_level="WARNING")
+        with _own_signals():
+            worker.work(logging_level="WARNING")
         if worker.failure is not None:
             raise worker.failure
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """RQ takes over the process's signals. Its handlers raise where nothing of RQ's is there to catch it."""
+    kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)
 
 
 def _worker(connection: Redis, name: str, stopping: Stopping) -> Listener:

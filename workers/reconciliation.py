@@ -107,11 +107,18 @@ class Reconciliation:
 
     def resolved(self, resolution: str) -> Step:
         """An operator says that it was done: it was, if a fresh read agrees."""
+        wait = settles_in(that_may_have_acted(self.claim.closes), self.claim)
+        if wait > 0 and self.claim.status is Status.IN_DOUBT:
+            return self._doubtful(f"{resolution}; its effect may still come", due_in=wait)
         try:
             found = self._look()
+            orders = found.orders()
         except BrokerError as exc:
             step = self._read_again(self.claim.status, exc)
             return replace(step, due_in=min(step.due_in or SOON, SOON))  # somebody waits for it
+        if orders and orders.live:
+            reason = f"{resolution}; its order is cancelled first: {orders.words}"
+            return replace(self._watch(found.holdings, None, reason), cancel=orders.live, due_in=1.0)
         if unreadable := found.observation.unreadable:
             reason = f"{resolution}; that can't be checked, as {', '.join(unreadable)} can't be read"
             return Step(Status.CANCELLED, reason, None, Attention.STILL_OPEN, found.holdings)

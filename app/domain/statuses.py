@@ -70,6 +70,7 @@ NEXT: dict[Status, frozenset[Status]] = {
     ),
     Status.WORKING: frozenset(
         {
+            Status.SENDING,  # an order of its own that has nothing left to close is cancelled
             Status.QUEUED,  # "nothing open" was said, and a read shows the position: nothing was done
             Status.IN_DOUBT,  # one of a flatten's calls is in doubt again
             Status.CLOSED,
@@ -82,6 +83,7 @@ NEXT: dict[Status, frozenset[Status]] = {
     ),
     Status.IN_DOUBT: frozenset(
         {
+            Status.SENDING,  # an order of its own is cancelled
             Status.QUEUED,  # only on evidence that trying again is safe
             Status.WORKING,  # its order was found
             Status.REJECTED,  # its order was found, and ended unfilled

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, case, literal, or_, select, text, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, case, literal, or_, select, true, update
 
 from app.domain.statuses import Attention, Status
 from app.ledger import overdue, tables
@@ -16,7 +16,8 @@ from app.ledger.events import record
 from app.ledger.lanes import may_go
 from app.ledger.overdue import unless_acknowledged
 from app.ledger.pauses import is_paused
-from app.ledger.recovery import ran_out, take_back
+from app.ledger.recovery import begin_windows_anew, ran_out, take_back
+from app.ledger.turns import one_at_a_time
 from app.ledger.types import from_now, now
 
 LATE = 2.0
@@ -26,7 +27,6 @@ ONE_IN = 4
 ASKED_AT_FIRST = 16
 MOST_AT_ONCE = 1000
 """Of the waiting, in one statement."""
-_CLAIM_LOCK = 0x636C61696D  # "claim": any fixed number that is ours
 
 _commands = tables.commands
 
@@ -34,10 +34,11 @@ _commands = tables.commands
 class Claims:
     """The claims of one worker; `owner` is its name. Safe to use from several threads."""
 
-    def __init__(self, ledger: Ledger, owner: str) -> None:
+    def __init__(self, ledger: Ledger, owner: str, longest_window: float = 0.0) -> None:
+        """`longest_window` is the longest settle window that there is, in seconds."""
         self._ledger = ledger
         self._owner = owner
-        self._clock = Clock(hold=LEASE_SECONDS)
+        self._clock = Clock(hold=max(LEASE_SECONDS, longest_window))
         self._taken = 0
 
     def take(self, brokers: Collection[str], can_flip: Collection[str] = ()) -> Claim | None:
@@ -95,20 +96,22 @@ class Claims:
             # What is due at a time that is far away now is due: to look too early does no harm.
             waiting = and_(_commands.c.settled_at.is_(None), _commands.c.due_at > now())
             connection.execute(update(_commands).where(waiting).values(due_at=now()))
+            begin_windows_anew(connection)
         return moment
 
     def _due(self, brokers: Collection[str]) -> ColumnElement[bool]:
         """What is due and nobody holds, its turn apart."""
         # A pause stops what is sent. What may have left is read back all the same.
         queued = and_(_commands.c.status == Status.QUEUED, or_(_commands.c.fixed, ~is_paused(_commands.c)))
-        # What may still act is judged only while the ledger's clock can be believed.
-        read_back = (Status.WORKING, Status.IN_DOUBT) if self._clock.trusted else (Status.WORKING,)
+        read_back = _commands.c.status.in_((Status.WORKING, Status.IN_DOUBT))
         return and_(
             _commands.c.settled_at.is_(None),
             _commands.c.broker.in_(brokers),
             _commands.c.due_at <= now(),
             or_(_commands.c.lease_until.is_(None), _commands.c.lease_until <= now()),
-            or_(queued, _commands.c.status.in_(read_back)),
+            or_(queued, read_back),
+            # What may still act is judged only while the ledger's clock can be believed.
+            true() if self._clock.trusted else and_(queued, ~_commands.c.fixed),
         )
 
     def _most_urgent(
@@ -140,12 +143,6 @@ class Claims:
             .values(fence=row.fence + 1, lease_owner=self._owner, lease_until=from_now(LEASE_SECONDS))
         )
         return claim_of(connection, row, self._owner, started, moment)
-
-
-def one_at_a_time(connection: Connection) -> None:
-    """What claims, begins and takes back goes one after the other: two at once can't tell the turn of a lane."""
-    if connection.dialect.name != "sqlite":  # SQLite's writers are alone already
-        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _CLAIM_LOCK})
 
 
 def _is_held_by(claim: Claim) -> ColumnElement[bool]:

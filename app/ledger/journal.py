@@ -18,7 +18,6 @@ from app.domain.positions import ClosedPosition, Holding, Order, Place, Report
 from app.domain.statuses import Attention, IllegalTransition, Status, check_transition
 from app.ledger import tables
 from app.ledger.claim import LEASE_SECONDS, Claim, LeaseLost, PastAttempt
-from app.ledger.claims import one_at_a_time
 from app.ledger.connection import Ledger, LedgerUnavailable
 from app.ledger.encoding import holding_json, place_json, report_json
 from app.ledger.events import record
@@ -27,6 +26,7 @@ from app.ledger.overdue import unless_acknowledged
 from app.ledger.pauses import is_paused
 from app.ledger.sightings import Sighting, note
 from app.ledger.superseding import look_into_doubts, supersede
+from app.ledger.turns import one_at_a_time
 from app.ledger.types import from_now, now
 
 log = structlog.get_logger(__name__)
@@ -106,8 +106,9 @@ class Journal:
         After the command's time ran out nothing leaves, nor while it is paused, unless it is a cancel of our own order:
         that is never too late.
         """
-        if claim.status is not Status.QUEUED:
-            raise IllegalTransition(claim.status, Status.SENDING)  # what is in flight is answered first
+        if claim.status is not Status.QUEUED and not late:
+            raise IllegalTransition(claim.status, Status.SENDING)  # only what waits for its turn is sent
+        check_transition(claim.status, Status.SENDING)
         started = time.monotonic()
         try:
             attempts = self._commit_begin(claim, outgoing, holdings, settle_window, retry_for, late)
@@ -129,6 +130,7 @@ class Journal:
         retry_for: float,
         late: bool,
     ) -> tuple[PastAttempt, ...]:
+        closes = any(it.kind == "close" for it in outgoing)
         with self._ledger.writing() as connection:
             one_at_a_time(connection)
             in_time = or_(
@@ -144,6 +146,7 @@ class Journal:
                     first_attempt_at=func.coalesce(_commands.c.first_attempt_at, now()),
                     gives_up_at=func.coalesce(_commands.c.gives_up_at, from_now(retry_for)),
                     lease_until=from_now(LEASE_SECONDS),
+                    **({"acknowledged": None} if closes else {}),
                     holdings=None if holdings is None else [holding_json(h) for h in holdings],
                 )
             except LeaseLost:
@@ -154,7 +157,7 @@ class Journal:
             self._write_seen(connection, claim)
             self._status_event(connection, claim, Status.SENDING, None)
             attempts = tuple(self._begin(connection, claim, it, settle_window) for it in outgoing)
-            if any(it.kind == "close" for it in outgoing):
+            if closes:
                 supersede(connection, claim.id, claim.command, holdings, claim.owner)
         return attempts
 
@@ -277,7 +280,8 @@ class Journal:
         values: dict[str, Any] = {
             "status": step.status,
             "reason": step.reason,
-            "attention": unless_acknowledged(step.attention),
+            # Somebody took note of what it was then; how it ends is news.
+            "attention": step.attention if step.status.final else unless_acknowledged(step.attention),
             "due_at": None if step.due_in is None else from_now(step.due_in),
             "settled_at": now() if step.status.final else None,
         }

@@ -4,16 +4,19 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, and_, insert, or_, select, update
 
 from app.domain.commands import Action
 from app.domain.statuses import UNSETTLED, Attention, Status
 from app.ledger import tables
-from app.ledger.claims import one_at_a_time
+from app.ledger.claim import MAY_HAVE_ACTED
 from app.ledger.connection import Ledger
 from app.ledger.encoding import columns_of, command_of
 from app.ledger.events import record
 from app.ledger.intake import new_id
+from app.ledger.overdue import unprotected
+from app.ledger.superseding import tell_of_superseded
+from app.ledger.turns import one_at_a_time
 from app.ledger.types import now
 
 RETRYABLE = (
@@ -121,25 +124,39 @@ def _insert_retry(connection: Connection, row: Row[Any], actor: str, reason: str
 
 
 def _what_is_left(connection: Connection, row: Row[Any]) -> dict[str, Any]:
-    """The size of a part of which a part was closed: so much less, in what the venue counts."""
+    """The size of a part that may have acted: less by what was closed, or was seen to be gone, as the venue counts."""
+    if (row.quantity is None and row.percent is None) or not _close_may_have_acted(connection, row.id):
+        return {}
     closed = tables.closed_positions.c
     done = connection.execute(select(closed.quantity).where(closed.command == row.id)).scalars().all()
-    if (row.quantity is None and row.percent is None) or not done:
-        return {}
-    if None in done or not row.holdings:
+    after = row.holdings[0]["after"] if row.holdings else None
+    if None in done or after is None:
         why = "it is not known how much of the part was closed"
         raise NotPossible(why, "look at the broker, then send an alert for what is left")
     (holding,) = row.holdings
-    left = Decimal(holding["before"]) - Decimal(holding["target"]) - sum(done)
+    gone = max(sum(done), Decimal(holding["before"]) - Decimal(after))
+    left = Decimal(holding["before"]) - Decimal(holding["target"]) - gone
     if left <= 0:
-        raise NotPossible("all that it asked for was closed", "there is nothing to do again")
+        raise NotPossible("all that it asked for is closed", "there is nothing to do again")
     return {"quantity": left, "quantity_unit": None, "percent": None}
 
 
 def _end(connection: Connection, row: Row[Any], reason: str, actor: str) -> None:
     _check_unsettled(row)
-    # Orders that protected the position may be gone: that stays true.
-    attention = row.attention if row.attention == Attention.UNPROTECTED else None
+    acted = _close_may_have_acted(connection, row.id)
+    if not acted:
+        tell_of_superseded(connection, row.id, actor)
+    naked = select(_commands.c.seq).where(_commands.c.id == row.id, unprotected())
+    takes_orders = row.cancel_orders and row.quantity is None and row.percent is None
+    attention = None
+    if connection.execute(naked).first() or (acted and takes_orders):
+        attention = Attention.UNPROTECTED
+    elif row.status == Status.WORKING:
+        # The broker took it: its order may be at work still.
+        attention, reason = (
+            Attention.STILL_OPEN,
+            f"{reason}; look at its order at the broker, which may still fill",
+        )
     _write(
         connection,
         row,
@@ -152,6 +169,14 @@ def _end(connection: Connection, row: Row[Any], reason: str, actor: str) -> None
     record(
         connection, row.id, "status", actor, {"from": row.status, "to": Status.CANCELLED, "reason": reason}
     )
+
+
+def _close_may_have_acted(connection: Connection, command_id: str) -> bool:
+    attempts = tables.attempts.c
+    closes = and_(attempts.command == command_id, attempts.kind == "close")
+    unsure = or_(attempts.outcome.is_(None), attempts.outcome.in_(MAY_HAVE_ACTED))
+    reports = connection.execute(select(attempts.report).where(closes, unsure)).scalars().all()
+    return any(report is None or not report["nothing_open"] for report in reports)
 
 
 def _may_have_acted(row: Row[Any]) -> bool:

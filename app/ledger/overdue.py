@@ -20,7 +20,7 @@ def expire(connection: Connection, actor: str) -> None:
     untried = and_(_commands.c.first_attempt_at.is_(None), _commands.c.expires_at <= now())
     unsent = and_(_commands.c.gives_up_at <= now(), ~_commands.c.fixed)
     queued = and_(_commands.c.status == Status.QUEUED, _is_free())
-    naked = case((_unprotected(), Attention.UNPROTECTED), else_=Attention.GAVE_UP)
+    naked = case((unprotected(), Attention.UNPROTECTED), else_=Attention.GAVE_UP)
     for condition, status, attention, reason in (
         (untried, Status.EXPIRED, Attention.EXPIRED, "too old before its first attempt"),
         (unsent, Status.GAVE_UP, naked, "no close was sent before time ran out"),
@@ -78,7 +78,7 @@ def _is_free() -> ColumnElement[bool]:
     return or_(_commands.c.lease_until.is_(None), _commands.c.lease_until <= now())
 
 
-def _unprotected() -> ColumnElement[bool]:
+def unprotected() -> ColumnElement[bool]:
     """Whether the working orders that protect the position may be gone."""
     return exists().where(
         _attempts.c.command == _commands.c.id,

@@ -34,13 +34,26 @@ def take_back(connection: Connection, gone: ColumnElement[bool], actor: str, *, 
     return [row.id for row in rows]
 
 
+def begin_windows_anew(connection: Connection) -> None:
+    """After a jump back: what was sent "in the future" has its whole settle window from now."""
+    ahead = select(_attempts).where(_attempts.c.sent_at > now(), _attempts.c.kind == "close")
+    for attempt in connection.execute(ahead).all():
+        _settle_anew(connection, attempt)
+
+
+def _settle_anew(connection: Connection, attempt: Row[Any]) -> None:
+    window = (attempt.settles_at - attempt.sent_at).total_seconds()
+    mine = _attempts.c.seq == attempt.seq
+    connection.execute(update(_attempts).where(mine).values(settles_at=from_now(window)))
+
+
 def _take_back(connection: Connection, row: Row[Any], actor: str, anew: bool) -> None:
     values: dict[str, Any] = {"lease_owner": None, "lease_until": None, "fence": row.fence + 1}
     detail: dict[str, Any] = {"worker": row.lease_owner}
     if row.status == Status.SENDING:
         attempts = _end_unanswered(connection, row.id, anew)
-        # Cancelling orders twice does no harm; closing twice might.
-        repeatable = all(attempt.kind == "cancel" for attempt in attempts)
+        # Cancelling orders twice does no harm; closing twice might, and a close that left before may be at work.
+        repeatable = not row.fixed and all(attempt.kind == "cancel" for attempt in attempts)
         status = Status.QUEUED if repeatable else Status.IN_DOUBT
         values |= {"status": status, "due_at": now(), "reason": "the worker ended mid-call"}
         values |= {} if repeatable else {"fixed": True}
@@ -53,15 +66,8 @@ def _end_unanswered(connection: Connection, command_id: str, anew: bool) -> Sequ
     """The attempts of a command that were in flight: what became of them is not known."""
     in_flight = and_(_attempts.c.command == command_id, _attempts.c.outcome.is_(None))
     attempts = connection.execute(select(_attempts).where(in_flight)).all()
-    for attempt in attempts:
-        window = (attempt.settles_at - attempt.sent_at).total_seconds()
-        connection.execute(
-            update(_attempts)
-            .where(_attempts.c.seq == attempt.seq)
-            .values(
-                outcome=OutcomeUnknown.outcome,
-                detail="the worker ended before an answer came",
-                settles_at=from_now(window) if anew else attempt.settles_at,
-            )
-        )
+    unknown = {"outcome": OutcomeUnknown.outcome, "detail": "the worker ended before an answer came"}
+    connection.execute(update(_attempts).where(in_flight).values(**unknown))
+    for attempt in attempts if anew else ():
+        _settle_anew(connection, attempt)
     return attempts

@@ -9,7 +9,7 @@ from app.domain.commands import Action, Command, FlattenEverything, urgency_of
 from app.domain.failures import REPORTED, OutcomeUnknown
 from app.domain.instruments import Contract, contract_of
 from app.domain.positions import Holding
-from app.domain.statuses import UNSETTLED, Status
+from app.domain.statuses import UNSETTLED, Attention, Status
 from app.ledger import tables
 from app.ledger.events import record
 from app.ledger.lanes import PARTIAL, contains
@@ -45,11 +45,17 @@ def supersede(
         or_(_commands.c.lease_until.is_(None), _commands.c.lease_until <= now()),
     )
     resolved = _resolved(connection, command, holdings)
+    # Orders that only the narrower one would cancel may still be there at a position that is flat.
+    orders_too = or_(_wide.c.cancel_orders, ~_commands.c.cancel_orders)
     taken_over = and_(
         _commands.c.settled_at.is_(None),
         _commands.c.id != claim_id,
         unsent,
-        exists(select(_wide.c.seq).where(_wide.c.id == claim_id, contains(_wide.c, _commands.c, resolved))),
+        exists(
+            select(_wide.c.seq).where(
+                _wide.c.id == claim_id, orders_too, contains(_wide.c, _commands.c, resolved)
+            )
+        ),
     )
     reason = f"a wider close took over: {claim_id}"
     ended = connection.execute(
@@ -57,6 +63,7 @@ def supersede(
         .where(taken_over)
         .values(
             status=Status.SUPERSEDED,
+            superseded_by=claim_id,
             reason=reason,
             attention=None,
             settled_at=now(),
@@ -77,6 +84,20 @@ def supersede(
             {"from": Status.QUEUED, "to": Status.SUPERSEDED, "reason": reason},
         )
     return ids
+
+
+def tell_of_superseded(connection: Connection, wide_id: str, actor: str) -> None:
+    """Who took over was ended before anything of it left: a person must look at what it took over."""
+    reason = f"superseded by {wide_id}, which was ended and never left"
+    told = connection.execute(
+        update(_commands)
+        .where(_commands.c.superseded_by == wide_id, _commands.c.status == Status.SUPERSEDED)
+        .values(attention=Attention.GAVE_UP, reason=reason)
+        .returning(_commands.c.id)
+    )
+    for it in list(told.scalars()):
+        detail = {"from": Status.SUPERSEDED, "to": Status.SUPERSEDED, "reason": reason}
+        record(connection, it, "status", actor, detail | {"attention": Attention.GAVE_UP})
 
 
 def overtaken(connection: Connection, command_id: str) -> Overtaken | None:

@@ -66,6 +66,7 @@ commands = Table(
     Column("id", String(32), nullable=False, unique=True),
     Column("alert", String(32), ForeignKey("alerts.id"), nullable=False, index=True),
     Column("retry_of", String(32)),  # null: not a retry
+    Column("superseded_by", String(32)),  # null: nothing took over
     Column("hook", Text, nullable=False),
     Column("broker", Text, nullable=False),
     Column("action", String(32), nullable=False),

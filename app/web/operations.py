@@ -4,9 +4,11 @@ from collections.abc import Iterable
 from typing import Any
 
 import structlog
-from flask import current_app, g
+from flask import Request, current_app, g
 from flask.views import MethodView
 from flask_smorest import Blueprint
+from marshmallow import Schema
+from webargs.flaskparser import FlaskParser
 
 from app.ledger import operators, pauses, readers
 from app.ledger.connection import Ledger
@@ -33,7 +35,22 @@ MAX_AGE_OF_A_GONE_HOOK = 300.0
 RUNG = 16
 """Commands that are rung for at most: one ring wakes a worker, and workers look by themselves too."""
 
-operations = Blueprint("operations", __name__, url_prefix="/api/v1")
+
+class BodyParser(FlaskParser):
+    """JSON that Python won't read (a number of thousands of digits, say) is no JSON to us."""
+
+    def load_json(self, req: Request, schema: Schema) -> Any:
+        try:
+            return super().load_json(req, schema)
+        except (ValueError, RecursionError) as exc:
+            return self._handle_invalid_json_error(exc, req)
+
+
+class Operations(Blueprint):
+    ARGUMENTS_PARSER = BodyParser()
+
+
+operations = Operations("operations", __name__, url_prefix="/api/v1")
 operations.before_request(access.require_token)
 
 
@@ -112,6 +129,8 @@ class Pause(MethodView):
         """Stop sending for all, a broker or a hook; or go on. Reads and reconciling go on, and so does time."""
         scope, name, reason = Scope(body["scope"]), body.get("name") or "", body["reason"]
         known = _names(scope)
+        if not body["paused"]:  # what has left the file since can go on too
+            known += [row.name for row in pauses.paused(_ledger()) if row.scope == scope]
         if name not in known:
             hint = did_you_mean(name, known, otherwise=f"one of: {', '.join(known)}")
             return problem(

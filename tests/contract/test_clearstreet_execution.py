@@ -13,10 +13,12 @@ import pytest
 from app.domain.commands import ClosePosition, Command, FlattenEverything, FlattenMatching, Quantity
 from app.domain.failures import Refused
 from app.domain.positions import Side
+from app.ledger import operators
 from app.ledger.connection import Ledger
 from tests.contract.markets import SECRETS, ClearStreetMarket
 from tests.shop import Shop, came_to, numbers
 from tests.simulators.clearstreet import Book, ClearStreetSimulator, OrderStatus
+from workers import execution
 from workers.brokers.broker import Guard
 
 ACCOUNT, AAPL = "19816", "AAPL"
@@ -398,3 +400,93 @@ def test_a_position_is_found_on_whatever_page_it_is(trader: Trader, pages: int) 
 
     assert came_to(history) == ("closed", None)
     assert numbers(history) == [("3", "0", "0")]
+
+
+# What an operator says of an order that is at work
+
+
+def test_an_order_at_work_is_cancelled_before_its_close_is_called_done(trader: Trader) -> None:
+    trader.book.market_open = False
+    (command_id,) = trader.take(part(4))
+    trader.wait(200)
+    assert ended(trader, command_id) == [("working", "still_open")]
+    trader.by_hand(4)
+    operators.resolve(trader.ledger, command_id, True, "ada", "sold by hand")
+    trader.wait(30)
+    trader.book.open_market()
+    trader.wait(60)
+
+    assert ended(trader, command_id) == [("closed", None)]
+    assert (trader.held(), trader.lowest) == (6, 6)
+
+
+def test_a_lost_answer_is_not_called_done_before_it_can_come_no_more(trader: Trader) -> None:
+    trader.market.bad_day("late_action", part=True, seconds=6)
+    (command_id,) = trader.take(part(4))
+    trader.work()
+    trader.by_hand(4)
+    operators.resolve(trader.ledger, command_id, True, "ada", "sold by hand")
+    trader.work()
+
+    assert trader.history(command_id).command.status == "in_doubt"
+    trader.wait(30)
+    assert trader.history(command_id).command.status in ("closed", "cancelled")
+    assert trader.lowest >= 0
+
+
+def test_a_worker_that_dies_before_it_cancels_an_order_leaves_no_close_that_looks_unsent(
+    trader: Trader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trader.book.fill_delay = 3600
+    (command_id,) = trader.take(whole())
+    trader.work()
+    trader.by_hand(7)
+
+    class Death(BaseException):
+        pass
+
+    def die(*_arguments: Any, **_named: Any) -> None:
+        raise Death
+
+    monkeypatch.setattr(execution, "send", die)
+    with pytest.raises(Death):
+        trader.wait(60)
+    monkeypatch.undo()
+    trader.execution.claims.recover(owner="worker-1")
+
+    assert trader.history(command_id).command.status in ("working", "in_doubt")
+    with pytest.raises(operators.NotPossible):
+        operators.cancel(trader.ledger, command_id, "ada", "why")
+    trader.wait(60)
+    assert (trader.held(), trader.lowest >= 0) == (3, True)
+
+
+@pytest.mark.parametrize("seen", [1, 2])
+def test_a_flatten_is_not_closed_where_the_venue_stops_showing_an_account(trader: Trader, seen: int) -> None:
+    trader.book.set_position(19817, AAPL, "long", 10, "50.00", "51.00")
+    trader.book.fill_delay = 3600
+    (command_id,) = trader.take(FlattenMatching("desk", instrument=AAPL))
+    refused: list[int] = []
+    positions = trader.market.broker.positions
+
+    def of_account(account: str | None = None, page: str | None = None) -> Any:
+        call = positions(account, page)
+        if account == "19817" and len(trader.market.sent) >= 2:
+            refused.append(1)
+            if len(refused) >= seen:
+                return replace(call, make=_denied)
+        return call
+
+    trader.market.broker.positions = of_account  # type: ignore[method-assign]
+    trader.wait(300)
+
+    status, attention = ended(trader, command_id)[0]
+    assert status != "closed"
+    assert attention is not None
+    assert trader.book.position(19817, AAPL) == 10
+    told = [row.account for row in trader.history(command_id).closed_positions]
+    assert "19817" not in told
+
+
+def _denied(guard: Guard) -> Any:
+    raise Refused("Clear Street: Permission denied")

@@ -136,6 +136,19 @@ def test_what_a_dead_worker_held_is_taken_back_though_its_lease_lies_an_hour_ahe
     assert came_to(shop.history(command_id)) == ("closed", None)
 
 
+def test_a_doubt_of_an_hour_that_comes_again_is_settled_after_its_window(shop: Shop, clock: Jumping) -> None:
+    shop.desk.script("close", raises(LOST, after_acting=True))
+    (command_id,) = shop.take(part(4))
+    shop.work()
+    clock.seconds -= HOUR
+    shop.work()
+    time.sleep(HOLD)
+    shop.wait(60)
+
+    assert came_to(shop.history(command_id)) == ("closed", None)
+    assert len(shop.desk.sent) == 1
+
+
 def test_a_slow_look_is_no_jump() -> None:
     clock = Clock(hold=10)
     moment = datetime.now(UTC)

@@ -12,9 +12,9 @@ from app.ledger import tables
 from app.ledger.connection import Ledger
 from app.ledger.operators import RETRYABLE
 from tests.conftest import on_both_databases
-from tests.desk import LOST, Desk, only_says, raises
-from tests.shop import MES, SIM, Shop, came_to, closed, part
-from tests.web import VIEWER_TOKEN, Door, problem
+from tests.desk import LOST, Desk, acts_in_part, only_says, raises
+from tests.shop import MES, SIM, Shop, came_to, closed, part, whole
+from tests.web import API_TOKEN, VIEWER_TOKEN, Door, problem
 
 WHY = {"reason": "looked at NinjaTrader"}
 HELD = 10
@@ -215,6 +215,56 @@ def test_acknowledging_twice_is_one_act_and_nothing_to_acknowledge_is_told(door:
     problem(door.act(f"commands/{quiet}/acknowledge", WHY), 409, "")
 
 
+def test_how_it_ends_is_told_though_somebody_took_note_of_what_it_was(door: Door, shop: Shop) -> None:
+    shop.desk.script("close", only_says(Report()))
+    (command_id,) = shop.take(part(4))
+    shop.wait(90)
+    door.act(f"commands/{command_id}/acknowledge", WHY)
+    door.act(f"commands/{command_id}/resolve", WHY | {"outcome": "done"})
+    shop.work()
+
+    assert came_to(shop.history(command_id)) == ("cancelled", "still_open")
+
+
+def test_what_is_noted_before_a_close_leaves_does_not_hush_what_comes_after(door: Door, shop: Shop) -> None:
+    shop.desk.script("close", *[raises(NotSent("refused to connect"))] * 3, only_says(Report()))
+    (command_id,) = shop.take(part(4))
+    shop.work()
+    with shop.ledger.writing() as connection:
+        connection.execute(tables.commands.update().values(attention="still_open"))
+    door.act(f"commands/{command_id}/acknowledge", WHY)
+    shop.wait(110)
+
+    assert came_to(shop.history(command_id)) == ("working", "still_open")
+
+
+# What an operator ends
+
+
+def test_a_position_whose_orders_are_gone_is_told_when_its_close_is_ended(door: Door, shop: Shop) -> None:
+    shop.desk.script("close", raises(NotSent("refused to connect")))
+    (command_id,) = shop.take(part(4, cancel_orders=True))
+    shop.work()
+    answer = door.act(f"commands/{command_id}/cancel", WHY)
+
+    assert (answer.get_json()["status"], answer.get_json()["attention"]) == ("cancelled", "unprotected")
+
+
+def test_what_an_ended_close_took_over_and_never_did_is_told(door: Door, shop: Shop) -> None:
+    shop.desk.script("close", raises(NotSent("refused to connect")), raises(NotSent("refused to connect")))
+    (narrow,) = shop.take(whole())
+    shop.work()
+    (wide,) = shop.take(FlattenMatching("nt8", account=SIM))
+    shop.work()
+    assert shop.history(narrow).command.status == "superseded"
+    door.act(f"commands/{wide}/cancel", WHY)
+    shop.wait(60)
+
+    assert came_to(shop.history(wide)) == ("cancelled", None)
+    assert came_to(shop.history(narrow)) == ("superseded", "gave_up")
+    assert shop.desk.held() == HELD
+
+
 # Retry
 
 
@@ -236,17 +286,31 @@ def test_a_retry_is_a_new_command_and_there_is_one(door: Door, shop: Shop) -> No
     assert door.count(tables.alerts) == 1
 
 
-def test_a_retry_asks_for_what_is_left_of_a_part(door: Door, shop: Shop) -> None:
-    command_id = rejected(shop)
-    with shop.ledger.writing() as connection:
-        connection.execute(tables.commands.update().values(status="gave_up"))
-        row = {"command": command_id, "hook": "futures", "broker": "nt8", "account": SIM, "instrument": MES}
-        numbers = {"quantity": Decimal(3), "source": "fills", "order_ids": [], "raw": {}}
-        moment = shop.history(command_id).command.accepted_at
-        connection.execute(tables.closed_positions.insert().values(**row, **numbers, closed_at=moment))
+@pytest.mark.parametrize("outcome", ["done", "not_done"])
+def test_a_retry_asks_for_what_is_left_of_a_part(door: Door, shop: Shop, outcome: str) -> None:
+    shop.desk.script("close", acts_in_part(shop.desk, 3))
+    shop.desk.script("fills", *[raises(Refused("no executions here"))] * 100)
+    (command_id,) = shop.take(part(4))
+    shop.wait(200)
+    assert came_to(shop.history(command_id)) == ("in_doubt", "in_doubt")
+    door.act(f"commands/{command_id}/resolve", WHY | {"outcome": outcome})
+    shop.work()
+    assert shop.history(command_id).command.status == "cancelled"
     again = door.act(f"commands/{command_id}/retry", WHY).get_json()
+    shop.work()
 
     assert again["quantity"] == "1"
+    assert shop.desk.held() == 6
+
+
+def test_a_part_of_which_nobody_saw_what_it_did_is_not_retried(door: Door, shop: Shop) -> None:
+    shop.desk.script("close", acts_in_part(shop.desk, 3))
+    (command_id,) = shop.take(part(4))
+    shop.execution.step()
+    door.act(f"commands/{command_id}/resolve", WHY | {"outcome": "not_done"})
+
+    document = problem(door.act(f"commands/{command_id}/retry", WHY), 409, "")
+    assert "not known" in document["detail"]
 
 
 @pytest.mark.parametrize("status", ["closed", "in_doubt", "working", "queued"])
@@ -295,6 +359,14 @@ def test_an_act_says_why(door: Door, shop: Shop, body: Any, field: str) -> None:
 
     assert answer.status_code == 422
     assert [error["field"] for error in answer.get_json(force=True)["errors"]] == [field]
+
+
+def test_a_number_that_python_will_not_read_is_refused(door: Door, shop: Shop) -> None:
+    path = f"/api/v1/commands/{rejected(shop)}/cancel"
+    headers = {"Authorization": f"Bearer {API_TOKEN}", "Content-Type": "application/json"}
+    answer = door.app.test_client().post(path, data='{"reason": ' + "9" * 6000 + "}", headers=headers)
+
+    assert (answer.status_code, answer.content_type) == (400, "application/problem+json")
 
 
 @pytest.mark.parametrize("body", [[], "why", None, 7])

@@ -1,5 +1,6 @@
 """Pause and resume: nothing is sent that is paused, from the next call on; reads, reconciling and time go on."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -184,6 +185,24 @@ def test_a_pause_that_is_not_meant_is_refused(door: Door, changes: dict[str, Any
 
     problem(door.act("pause", body, method="PUT"), 422, field)
     assert door.get("/api/v1/pause").get_json()["items"] == []
+
+
+def test_what_left_the_file_while_it_was_paused_can_go_on(door: Door, ledger: Ledger) -> None:
+    row = {"since": now(), "actor": "ada", "reason": "why", "scope": "hook", "name": "gone"}
+    with ledger.writing() as connection:
+        connection.execute(tables.pauses.insert().values(**row))
+    pause(door, {"scope": "hook", "name": "gone"}, paused=False)
+
+    assert door.get("/api/v1/pause").get_json()["items"] == []
+
+
+@on_both_databases
+def test_operators_who_pause_at_the_same_moment_make_one_pause(door: Door) -> None:
+    with ThreadPoolExecutor(8) as together:
+        told = list(together.map(lambda _: pause(door, BROKER), range(8)))
+
+    assert len({it["since"] for it in told}) == 1
+    assert len(door.get("/api/v1/pause").get_json()["items"]) == 1
 
 
 def test_a_viewer_sees_pauses_and_makes_none(door: Door) -> None:

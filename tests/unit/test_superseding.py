@@ -51,6 +51,9 @@ CONTAINED: list[tuple[Command, Command, bool]] = [
     (FlattenEverything("nt8"), part(), True),
     (FlattenEverything("nt8"), FlattenMatching("nt8", account=SIM), True),
     (part(), part(2), False),
+    # Whose orders nobody else cancels goes on.
+    (FlattenMatching("nt8", account=SIM, cancel_orders=False), whole(), False),
+    (whole(cancel_orders=False), part(), True),
 ]
 
 

@@ -14,6 +14,7 @@ SERIAL = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 def upgrade() -> None:
     op.add_column("commands", sa.Column("acknowledged", sa.String(length=32)))
     op.add_column("commands", sa.Column("resolution", sa.Text()))
+    op.add_column("commands", sa.Column("superseded_by", sa.String(length=32)))
     op.create_index("uq_commands_retry_of", "commands", ["retry_of"], unique=True)
     op.create_table(
         "pauses",
