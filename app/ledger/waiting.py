@@ -33,9 +33,9 @@ _transaction = _Transaction()
 
 @contextmanager
 def one_deadline() -> Iterator[None]:
-    """All that this thread asks of the ledger in the block ends by one moment."""
+    """All that this thread asks of the ledger in the block ends by one moment; by that of the outermost block."""
     before = _transaction.deadline
-    _transaction.deadline = time.monotonic() + TRANSACTION_SECONDS
+    _transaction.deadline = before or time.monotonic() + TRANSACTION_SECONDS
     try:
         yield
     finally:

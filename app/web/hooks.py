@@ -20,6 +20,7 @@ from app.ledger.connection import Ledger
 from app.ledger.encoding import columns_of
 from app.ledger.intake import Delivery, KeyReused, Wish, accept, refuse
 from app.ledger.readers import Record
+from app.ledger.waiting import one_deadline
 from app.queueing import Doorbell
 from app.strict import Fault, did_you_mean
 from app.web.presentation import command_summary, planned_summary
@@ -34,7 +35,12 @@ hooks = Blueprint("hooks", __name__)
 @hooks.post("/hooks/<name>")
 @hooks.post("/hooks/<name>/<secret>")
 def take(name: str, secret: str | None = None) -> Response | tuple[dict[str, Any], int]:
-    """Take an alert: authenticate, read, map, commit, ring, answer."""
+    """Take an alert: authenticate, read, map, commit, ring, answer. However often the ledger is asked, in one time."""
+    with one_deadline():
+        return _take(name, secret)
+
+
+def _take(name: str, secret: str | None) -> Response | tuple[dict[str, Any], int]:
     hook: Hook | None = current_app.extensions["flatwire_hooks"].get(name)
     body = _body()
     if body is None:

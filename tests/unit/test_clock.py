@@ -41,8 +41,13 @@ def clock(ledger: Ledger) -> Jumping:
 
 
 @pytest.fixture
-def shop(ledger: Ledger, clock: Jumping, monkeypatch: pytest.MonkeyPatch) -> Shop:
+def held_for_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is judged after a jump is judged soon."""
     monkeypatch.setattr(claims, "Clock", lambda hold: Clock(HOLD))
+
+
+@pytest.fixture
+def shop(ledger: Ledger, clock: Jumping, held_for_a_moment: None) -> Shop:
     desk = Desk()
     desk.hold(SIM, MES, 10)
     shop = Shop(ledger, desk)
