@@ -101,7 +101,10 @@ def of_claims(module: ModuleType) -> None:
     claims.take = writing(claims.take, lambda *_: None)
     claims._take = found(claims._take, "claims.take")
     claims.recover = writing(claims.recover, lambda *_: None)
-    claims._take_back = found(claims._take_back, "claims.recover")
+
+
+def of_recovery(module: Any) -> None:
+    module._take_back = found(module._take_back, "claims.recover")
 
 
 def of_the_journal(module: ModuleType) -> None:
@@ -169,6 +172,7 @@ def of_the_doorbell(module: Any) -> None:
 WRAPS: dict[str, Callable[[ModuleType], None]] = {
     "app.ledger.connection": of_the_ledger,
     "app.ledger.claims": of_claims,
+    "app.ledger.recovery": of_recovery,
     "app.ledger.journal": of_the_journal,
     "app.ledger.intake": of_intake,
     "app.queueing": of_the_doorbell,
