@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -54,6 +55,9 @@ secrets = { main = "${EVERYTHING_SECRET}" }
 allow = ["close", "flatten", "flatten_everything"]
 """
 """Short times, so that what happens after a lost answer happens soon."""
+
+_MIGRATING = threading.Lock()
+"""Alembic knows one migration at a time in a process."""
 
 WEB = ("-m", "gunicorn", "-c", "python:config.gunicorn", "app.web:create_app()")
 
@@ -192,7 +196,8 @@ class Product:
     def migrate(self) -> None:
         """What the release line does, in this process: starting another takes a second."""
         ledger = Ledger(self.database_url)
-        migrate(ledger)
+        with _MIGRATING:
+            migrate(ledger)
         ledger.dispose()
 
     def start_all(self) -> None:
