@@ -5,10 +5,11 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import Connection, create_engine, text
 
 from app.ledger.connection import Ledger, normalised
 from app.ledger.schema import migrate
@@ -41,22 +42,42 @@ def postgres_server() -> Iterator[str]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.fixture(scope="session")
+def migrated_template(postgres_server: str) -> str:
+    """The name of a PostgreSQL database as the migrations leave it, to be copied: they take longer than most tests."""
+    name = "migrated"
+    with _operator(postgres_server) as connection:
+        connection.execute(text(f'CREATE DATABASE "{name}"'))
+    ledger = Ledger(normalised(postgres_server).set(database=name).render_as_string(hide_password=False))
+    migrate(ledger)
+    ledger.dispose()
+    return name
+
+
+@contextmanager
+def _operator(server: str) -> Iterator[Connection]:
+    """A connection that makes and drops databases."""
+    engine = create_engine(normalised(server), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        yield connection
+    engine.dispose()
+
+
 @pytest.fixture
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """An empty database: SQLite, unless the test is parametrised (indirectly) with "postgresql"."""
+    """A database: SQLite, unless the test is parametrised (indirectly) with "postgresql"; empty, but for a `ledger`."""
     if getattr(request, "param", "sqlite") == "sqlite":
         yield f"sqlite:///{tmp_path / 'flatwire.db'}"
         return
     server = request.getfixturevalue("postgres_server")
     name = f"test_{tmp_path.name}".lower().replace("-", "_")[:50]
-    engine = create_engine(normalised(server), isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
+    migrated = "ledger" in request.fixturenames
+    template = request.getfixturevalue("migrated_template") if migrated else "template1"
+    with _operator(server) as connection:
         connection.execute(text(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'))
-        connection.execute(text(f'CREATE DATABASE "{name}"'))
-    yield normalised(server).set(database=name).render_as_string(hide_password=False)
-    with engine.connect() as connection:
+        connection.execute(text(f'CREATE DATABASE "{name}" TEMPLATE "{template}"'))
+        yield normalised(server).set(database=name).render_as_string(hide_password=False)
         connection.execute(text(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'))
-    engine.dispose()
 
 
 on_both_databases = pytest.mark.parametrize("database_url", DATABASES, indirect=True)
@@ -78,8 +99,6 @@ def ledger(database_url: str, migrated_file: Path) -> Iterator[Ledger]:
     ledger = Ledger(database_url)
     if ledger.sqlite:
         shutil.copy(migrated_file, str(ledger.url.database))
-    else:
-        migrate(ledger)
     yield ledger
     ledger.dispose()
 
