@@ -18,9 +18,10 @@ from app.domain.statuses import Attention, Status
 from app.ledger.claim import Claim, LeaseLost
 from app.ledger.claims import Claims
 from app.ledger.connection import Ledger, LedgerUnavailable
-from app.ledger.journal import Answer, Journal, Paused, Step
+from app.ledger.journal import Journal, Paused
 from app.ledger.readers import next_in_lanes
 from app.ledger.sightings import sightings_in, was_seen
+from app.ledger.step import Answer, Step
 from config.file import BrokerSettings
 from workers import evidence, preparation
 from workers.backoff import FIRST_READ_BACK, WHILE_PAUSED, retry_delay, retry_within

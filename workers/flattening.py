@@ -14,7 +14,8 @@ from app.domain.instruments import account_key
 from app.domain.positions import Holding, Position, Report
 from app.domain.statuses import Attention, Status
 from app.ledger.claim import Claim, PastAttempt
-from app.ledger.journal import Journal, Paused, Step
+from app.ledger.journal import Journal, Paused
+from app.ledger.step import Step
 from config.file import BrokerSettings
 from workers import evidence, preparation
 from workers.backoff import FIRST_READ_BACK, WHILE_PAUSED, read_back_delay, retry_delay

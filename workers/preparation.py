@@ -18,7 +18,7 @@ from app.domain.positions import Holding, Order, Position
 from app.domain.statuses import Attention, Status
 from app.domain.venues import Venue
 from app.ledger.claim import Claim
-from app.ledger.journal import Step
+from app.ledger.step import Step
 from workers import evidence
 from workers.backoff import retry_delay
 from workers.brokers.broker import Terms

@@ -12,7 +12,7 @@ from app.domain.failures import BrokerError
 from app.domain.positions import Fill, Holding, OrderState, Position
 from app.domain.statuses import Attention, Status
 from app.ledger.claim import Claim, PastAttempt
-from app.ledger.journal import Step
+from app.ledger.step import Step
 from config.file import BrokerSettings
 from workers import evidence
 from workers.backoff import read_back_delay, retry_delay, retry_within

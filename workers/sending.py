@@ -9,7 +9,8 @@ from functools import partial
 from app.domain.failures import REPORTED, BrokerError
 from app.domain.positions import Holding, Place, Report
 from app.ledger.claim import Claim, PastAttempt
-from app.ledger.journal import Answer, Journal, Outgoing
+from app.ledger.journal import Journal
+from app.ledger.step import Answer, Outgoing
 from config.file import BrokerSettings
 from workers.brokers.broker import Call
 from workers.observation import guard

@@ -5,26 +5,25 @@ Every write is fenced: it counts only under the newest claim.
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import structlog
-from sqlalchemy import Connection, and_, func, insert, or_, select, update
+from sqlalchemy import Connection, and_, func, or_, select, update
 
 from app.domain.commands import urgency_of
-from app.domain.failures import NotSent
-from app.domain.positions import ClosedPosition, Holding, Order, Place, Report
-from app.domain.statuses import Attention, IllegalTransition, Status, check_transition
+from app.domain.positions import Holding
+from app.domain.statuses import IllegalTransition, Status, check_transition
 from app.ledger import tables
+from app.ledger.attempts import begin_attempt, end_unsent, write_answer, write_closed, write_reads
 from app.ledger.claim import LEASE_SECONDS, Claim, LeaseLost, PastAttempt
 from app.ledger.connection import Ledger, LedgerUnavailable
-from app.ledger.encoding import holding_json, place_json, report_json
+from app.ledger.encoding import holding_json
 from app.ledger.events import record
 from app.ledger.lanes import PARTIAL
 from app.ledger.overdue import unless_acknowledged
 from app.ledger.pauses import is_paused
 from app.ledger.sightings import Sighting, note
+from app.ledger.step import Answer, Outgoing, Step
 from app.ledger.superseding import look_into_doubts, supersede
 from app.ledger.turns import one_at_a_time
 from app.ledger.types import from_now, now
@@ -40,48 +39,6 @@ _attempts = tables.attempts
 
 class Paused(Exception):
     """Raised when an operator has stopped what was about to leave."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outgoing:
-    """A call that is about to leave."""
-
-    kind: str
-    """`close` or `cancel`."""
-    request: dict[str, Any]
-    client_id: str | None = None
-    lapses: bool = False
-    place: Place | None = None
-    """See `PastAttempt`, for these."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What became of an attempt."""
-
-    number: int
-    outcome: str
-    answer: Any = None
-    detail: str | None = None
-    report: Report | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """What a command becomes next."""
-
-    status: Status
-    reason: str | None = None
-    due_in: float | None = None
-    """Seconds until it goes on by itself; None: it does not."""
-    attention: Attention | None = None
-    holdings: tuple[Holding, ...] | None = None
-    """None: as they were."""
-    fixed: bool | None = None
-    """None: as it was."""
-    closed: tuple[ClosedPosition, ...] = ()
-    cancel: tuple[Order, ...] = ()
-    """Orders of ours that are to be cancelled before anything else: nothing is left for them to close."""
 
 
 class Journal:
@@ -153,10 +110,10 @@ class Journal:
                 if not late and self._is_paused(connection, claim):
                     raise Paused(claim.id) from None
                 raise
-            self._write_reads(connection, claim)
+            write_reads(connection, claim)
             self._write_seen(connection, claim)
             self._status_event(connection, claim, Status.SENDING, None)
-            attempts = tuple(self._begin(connection, claim, it, settle_window) for it in outgoing)
+            attempts = tuple(begin_attempt(connection, claim, it, settle_window) for it in outgoing)
             if closes:
                 supersede(connection, claim.id, claim.command, holdings, claim.owner)
         return attempts
@@ -172,17 +129,7 @@ class Journal:
             freed = {"due_at": now(), "lease_owner": None, "lease_until": None}
             connection.execute(update(_commands).where(mine).values(status=Status.QUEUED, **freed))
             if status == Status.SENDING:
-                self._end_unsent(connection, claim)
-
-    def _end_unsent(self, connection: Connection, claim: Claim) -> None:
-        reason = "the ledger failed before the first byte"
-        connection.execute(
-            update(_attempts)
-            .where(_attempts.c.command == claim.id, _attempts.c.outcome.is_(None))
-            .values(answered_at=now(), outcome=NotSent.outcome, detail=reason)
-        )
-        detail = {"from": Status.SENDING, "to": Status.QUEUED, "reason": reason}
-        record(connection, claim.id, "status", claim.owner, detail)
+                end_unsent(connection, claim)
 
     def _insist(self, claim: Claim, write: Callable[[bool], None]) -> None:
         """Write what must not be lost: again and again while the ledger is away and the lease lasts.
@@ -203,39 +150,6 @@ class Journal:
     def _is_paused(self, connection: Connection, claim: Claim) -> bool:
         stopped = select(_commands.c.seq).where(_commands.c.id == claim.id, is_paused(_commands.c))
         return connection.execute(stopped).first() is not None
-
-    def _begin(
-        self, connection: Connection, claim: Claim, outgoing: Outgoing, settle_window: float
-    ) -> PastAttempt:
-        number = self._next_number(connection, claim.id)
-        attempt = (
-            insert(_attempts)
-            .values(
-                command=claim.id,
-                number=number,
-                kind=outgoing.kind,
-                place=None if outgoing.place is None else place_json(outgoing.place),
-                client_id=outgoing.client_id,
-                lapses=outgoing.lapses,
-                request=outgoing.request,
-                sent_at=now(),
-                settles_at=from_now(settle_window),
-            )
-            .returning(_attempts.c.sent_at)
-        )
-        sent_at: datetime = connection.execute(attempt).scalar_one()
-        record(connection, claim.id, "sending", claim.owner, {"attempt": number, "kind": outgoing.kind})
-        return PastAttempt(
-            number,
-            sent_at,
-            0.0,
-            settle_window,
-            None,
-            None,
-            outgoing.client_id,
-            outgoing.lapses,
-            outgoing.place,
-        )
 
     def move(self, claim: Claim, step: Step, *answers: Answer, keep: bool = False) -> None:
         """Write what a command becomes, with the answers that made it so. The lease ends, unless kept.
@@ -295,10 +209,10 @@ class Journal:
             values |= {"lease_owner": None, "lease_until": None}
         self._update(connection, claim, **values)
         for answer in answers:
-            self._write_answer(connection, claim, answer)
-        self._write_reads(connection, claim)
+            write_answer(connection, claim, answer)
+        write_reads(connection, claim)
         self._write_seen(connection, claim)
-        self._write_closed(connection, claim, step.closed)
+        write_closed(connection, claim, step.closed)
         self._status_event(connection, claim, step.status, step)
         if step.status is Status.CLOSED and urgency_of(claim.command) < PARTIAL:
             look_into_doubts(connection, claim.id)
@@ -323,64 +237,9 @@ class Journal:
         if done.rowcount != 1:
             raise LeaseLost(claim.id)
 
-    def _write_answer(self, connection: Connection, claim: Claim, answer: Answer) -> None:
-        connection.execute(
-            update(_attempts)
-            .where(_attempts.c.command == claim.id, _attempts.c.number == answer.number)
-            .values(
-                answered_at=now(),
-                outcome=answer.outcome,
-                answer=answer.answer,
-                detail=answer.detail,
-                report=None if answer.report is None else report_json(answer.report),
-            )
-        )
-        detail = {"attempt": answer.number, "outcome": answer.outcome}
-        record(connection, claim.id, "answered", claim.owner, detail)
-
-    def _write_reads(self, connection: Connection, claim: Claim) -> None:
-        for read in claim.reads:
-            connection.execute(
-                insert(_attempts).values(
-                    command=claim.id,
-                    number=self._next_number(connection, claim.id),
-                    kind="read",
-                    request=read.request,
-                    sent_at=from_now(-read.seconds),
-                    settles_at=now(),
-                    answered_at=now(),
-                    outcome=read.outcome,
-                    answer=read.answer,
-                    detail=read.detail,
-                )
-            )
-
     def _write_seen(self, connection: Connection, claim: Claim) -> None:
         broker = claim.command.broker
         note(connection, broker, {it for it in claim.seen if (broker, it) not in self._noted})
-
-    def _write_closed(self, connection: Connection, claim: Claim, closed: Sequence[ClosedPosition]) -> None:
-        hook = select(_commands.c.hook).where(_commands.c.id == claim.id).scalar_subquery()
-        for position in closed:
-            connection.execute(
-                insert(tables.closed_positions).values(
-                    command=claim.id,
-                    hook=hook,
-                    broker=claim.command.broker,
-                    closed_at=now(),
-                    account=position.account,
-                    instrument=position.instrument,
-                    side=position.side,
-                    quantity=position.quantity,
-                    average_price=position.average_price,
-                    close_price=position.close_price,
-                    profit_loss=position.profit_loss,
-                    currency=position.currency,
-                    source=position.source,
-                    order_ids=list(position.order_ids),
-                    raw=dict(position.raw),
-                )
-            )
 
     def _status_event(self, connection: Connection, claim: Claim, status: Status, step: Step | None) -> None:
         attention = step.attention if step else claim.attention
@@ -392,10 +251,6 @@ class Journal:
         if attention != claim.attention:
             detail["attention"] = attention
         record(connection, claim.id, "status", claim.owner, detail)
-
-    def _next_number(self, connection: Connection, command: str) -> int:
-        highest = select(func.max(_attempts.c.number)).where(_attempts.c.command == command)
-        return (connection.execute(highest).scalar() or 0) + 1
 
     def _keep_late(self, claim: Claim, answer: Answer) -> None:
         """An answer that came after the lease was lost changes nothing, but it is evidence."""

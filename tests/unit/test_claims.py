@@ -19,8 +19,9 @@ from app.ledger.claims import Claims
 from app.ledger.connection import Ledger
 from app.ledger.heartbeats import Heartbeat
 from app.ledger.intake import Delivery, Wish, accept, new_id
-from app.ledger.journal import Answer, Journal, Outgoing, Step
+from app.ledger.journal import Journal
 from app.ledger.readers import CommandHistory, command_history, health
+from app.ledger.step import Answer, Outgoing, Step
 from app.ledger.types import from_now
 from tests.conftest import on_both_databases
 

@@ -18,7 +18,8 @@ from app.ledger import tables
 from app.ledger.claim import Claim, LeaseLost, PastAttempt, Read
 from app.ledger.claims import Claims
 from app.ledger.connection import Ledger, LedgerUnavailable
-from app.ledger.journal import Answer, Journal, Outgoing, Step
+from app.ledger.journal import Journal
+from app.ledger.step import Answer, Outgoing, Step
 from app.ledger.types import from_now
 from tests.conftest import on_both_databases
 from tests.unit.test_claims import begun, claim, history_of, part, run_out, set_on, taken_in, whole

@@ -26,8 +26,9 @@ from app.ledger.claim import Claim
 from app.ledger.claims import Claims
 from app.ledger.connection import Ledger, LedgerUnavailable
 from app.ledger.intake import Delivery, Wish, accept, new_id
-from app.ledger.journal import Answer, Journal, Outgoing, Step
+from app.ledger.journal import Journal
 from app.ledger.readers import CommandHistory, command_history
+from app.ledger.step import Answer, Outgoing, Step
 from app.ledger.types import from_now
 from tests.conftest import on_both_databases
 from tests.running import ROOT

@@ -15,7 +15,8 @@ from app.ledger import readers, tables
 from app.ledger.claims import Claims
 from app.ledger.connection import Ledger
 from app.ledger.intake import Delivery, Wish, accept, new_id, refuse
-from app.ledger.journal import Journal, Step
+from app.ledger.journal import Journal
+from app.ledger.step import Step
 from app.ledger.types import from_now, now
 from tests.conftest import on_both_databases
 from tests.unit.test_claims import begun, claim, set_on
