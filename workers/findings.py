@@ -139,7 +139,8 @@ class Findings:
         orders: list[Order] = []
         missing: list[PastAttempt] = []
         for attempt in that_may_have_acted(self.claim.closes):
-            found = self.observation.orders_of(attempt, holdings[0])
+            own = next((it for it in holdings if it.place == attempt.place), holdings[0])
+            found = self.observation.orders_of(attempt, own)
             if found is None:
                 return None
             orders += found

@@ -143,9 +143,8 @@ def _what_is_left(connection: Connection, row: Row[Any]) -> dict[str, Any]:
 
 def _end(connection: Connection, row: Row[Any], reason: str, actor: str) -> None:
     _check_unsettled(row)
+    tell_of_superseded(connection, row.id, actor)
     acted = _close_may_have_acted(connection, row.id)
-    if not acted:
-        tell_of_superseded(connection, row.id, actor)
     naked = select(_commands.c.seq).where(_commands.c.id == row.id, unprotected())
     takes_orders = row.cancel_orders and row.quantity is None and row.percent is None
     attention = None
@@ -166,9 +165,8 @@ def _end(connection: Connection, row: Row[Any], reason: str, actor: str) -> None
         settled_at=now(),
         due_at=None,
     )
-    record(
-        connection, row.id, "status", actor, {"from": row.status, "to": Status.CANCELLED, "reason": reason}
-    )
+    detail = {"from": row.status, "to": Status.CANCELLED, "reason": reason, "attention": attention}
+    record(connection, row.id, "status", actor, detail)
 
 
 def _close_may_have_acted(connection: Connection, command_id: str) -> bool:

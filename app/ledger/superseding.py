@@ -87,8 +87,8 @@ def supersede(
 
 
 def tell_of_superseded(connection: Connection, wide_id: str, actor: str) -> None:
-    """Who took over was ended before anything of it left: a person must look at what it took over."""
-    reason = f"superseded by {wide_id}, which was ended and never left"
+    """Who took over was ended and is not done: a person must look at what it took over."""
+    reason = f"superseded by {wide_id}, which an operator ended"
     told = connection.execute(
         update(_commands)
         .where(_commands.c.superseded_by == wide_id, _commands.c.status == Status.SUPERSEDED)

@@ -265,6 +265,18 @@ def test_what_an_ended_close_took_over_and_never_did_is_told(door: Door, shop: S
     assert shop.desk.held() == HELD
 
 
+def test_what_a_close_took_over_that_was_resolved_as_not_done_is_told(door: Door, shop: Shop) -> None:
+    shop.desk.script("close", raises(NotSent("refused to connect")), raises(LOST))
+    (narrow,) = shop.take(part(4))
+    shop.work()
+    (wide,) = shop.take(whole())
+    shop.work()
+    assert came_to(shop.history(narrow)) == ("superseded", None)
+    door.act(f"commands/{wide}/resolve", WHY | {"outcome": "not_done"})
+
+    assert came_to(shop.history(narrow)) == ("superseded", "gave_up")
+
+
 # Retry
 
 
