@@ -15,6 +15,8 @@ from config.secrets import Secret
 
 DEFAULT_FILE = "config/flatwire.toml"
 ROLES = ("viewer", "operator")
+_PLATFORMS = {"DYNO", "RENDER"}
+"""Variables that Heroku and Render set: a router is in front, and the disk is emptied at each restart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,8 @@ def load(role: Role, environ: Mapping[str, str] | None = None) -> Settings:
     faults: list[Fault] = []
     values = _environment(role, environ, faults)
     configuration = _file(role, environ, faults)
+    if values and configuration:
+        faults += _behind_a_router(values, configuration, environ)
     if faults or configuration is None:
         raise ConfigurationFault(faults)
     return Settings(**values, configuration=configuration)
@@ -89,7 +93,7 @@ def _environment(role: Role, environ: Mapping[str, str], faults: list[Fault]) ->
         faults += faults_in(exc.messages)
         return {}
     if values["database_url"].startswith("sqlite"):
-        for platform in ("DYNO", "RENDER"):
+        for platform in _PLATFORMS:
             if platform in environ:
                 hint = "add a PostgreSQL database and set DATABASE_URL"
                 message = "is SQLite, and this platform's disk is emptied at each restart"
@@ -97,6 +101,17 @@ def _environment(role: Role, environ: Mapping[str, str], faults: list[Fault]) ->
     if role is Role.WEB:
         faults += _web_faults(values)
     return values
+
+
+def _behind_a_router(
+    values: Mapping[str, Any], configuration: Configuration, environ: Mapping[str, str]
+) -> list[Fault]:
+    """Behind a router each call seems to come from the router: `sources` would turn all of them away."""
+    if values["trusted_proxies"] or not _PLATFORMS & environ.keys():
+        return []
+    limited = [name for name, hook in configuration.hooks.items() if hook.sources]
+    hint = "set TRUSTED_PROXIES=1: this platform has a router in front"
+    return [Fault(f"hooks.{name}.sources", "can't be told behind a router", hint) for name in limited]
 
 
 def _web_faults(values: Mapping[str, Any]) -> list[Fault]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from marshmallow import ValidationError
 
+from app.alerts.authentication import signing_key
 from app.alerts.hooks import Hook
 from app.domain.commands import Action
 from app.domain.instruments import account_key
@@ -215,10 +216,20 @@ def _hook_faults(place: str, hook: Mapping[str, Any], venue: Venue) -> list[Faul
         hint = "leave cancel_orders out and set it in the alerts that need it, or take flatten out of allow"
         message = f"{venue.title} cancels working orders with each flatten"
         faults.append(Fault(f"{place}.cancel_orders", message, hint))
-    secrets = [secret for secret in hook["secrets"].values() if secret is not None]
-    if len(set(secrets)) < len(secrets):
-        faults.append(Fault(f"{place}.secrets", "two labels have the same secret", "give each its own"))
+    faults += _secret_faults(f"{place}.secrets", hook["secrets"])
     return faults
+
+
+def _secret_faults(place: str, secrets: Mapping[str, Secret | None]) -> Iterator[Fault]:
+    given = {label: secret for label, secret in secrets.items() if secret is not None}
+    if len(set(given.values())) < len(given):
+        yield Fault(place, "two labels have the same secret", "give each its own")
+    for label, secret in given.items():
+        try:
+            signing_key(secret.reveal())
+        except ValueError:
+            hint = "whsec_ and then 24 to 64 bytes in base64, as the sender shows it"
+            yield Fault(f"{place}.{label}", "begins with whsec_ and is no signing secret", hint)
 
 
 def _broker(name: str, entry: dict[str, Any]) -> BrokerSettings:
@@ -233,9 +244,19 @@ def _hook(name: str, entry: dict[str, Any], broker: BrokerSettings) -> Hook:
     if not broker.venue.names_accounts:
         entry["accounts"] = entry["accounts"] or (broker.name,)
         entry["default_account"] = broker.name
-    secrets = {label: secret.digest() for label, secret in entry.pop("secrets").items() if secret}
+    given = {label: secret for label, secret in entry.pop("secrets").items() if secret}
+    keys = {label: key for label, secret in given.items() if (key := signing_key(secret.reveal()))}
+    secrets = {label: secret.digest() for label, secret in given.items() if label not in keys}
     symbols = {**broker.symbols, **entry.pop("symbols", {})}
-    return Hook(name=name, venue=broker.venue, live=broker.live, secrets=secrets, symbols=symbols, **entry)
+    return Hook(
+        name=name,
+        venue=broker.venue,
+        live=broker.live,
+        secrets=secrets,
+        signing_keys=keys,
+        symbols=symbols,
+        **entry,
+    )
 
 
 def _broker_variables(document: Mapping[str, Any]) -> frozenset[str]:

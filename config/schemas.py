@@ -1,12 +1,15 @@
 """What may stand in the TOML file: one schema a table."""
 
 import re
-from ipaddress import ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Any
 from urllib.parse import urlsplit
 
-from marshmallow import ValidationError, fields, post_load, validate, validates_schema
+from marshmallow import ValidationError, fields, post_load, validate, validates, validates_schema
 
+from app.alerts.dialects import DIALECTS
+from app.alerts.schemas import SCOPE_AND_SIZE
+from app.alerts.strategies import Scale
 from app.domain.commands import Action, Unit
 from app.domain.venues import VENUES
 from app.strict import StrictSchema, did_you_mean, fault
@@ -15,7 +18,7 @@ from config.secrets import Secret
 _SLUG = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 NOT_YET = {
-    "hooks": {"dialects", "sources", "scale", "max_positions", "heartbeat", "dry_run", "rate"},
+    "hooks": {"heartbeat"},
     "file": {"schedules", "notify"},
 }
 """Settings of the design that this version does not serve: accepting one and not honouring it would be a lie."""
@@ -195,6 +198,34 @@ class Accounts(fields.Field[tuple[str, ...]]):
         return names
 
 
+TRADINGVIEW = ("52.89.214.238", "34.212.75.30", "54.218.53.128", "52.32.178.7")
+"""From where TradingView calls: https://www.tradingview.com/support/solutions/43000529348/"""
+
+
+class Source(fields.Field[tuple[IPv4Network | IPv6Network, ...]]):
+    """`tradingview`, an address, or a CIDR block: the networks that it means."""
+
+    def _deserialize(
+        self, value: Any, attr: Any, data: Any, **kw: Any
+    ) -> tuple[IPv4Network | IPv6Network, ...]:
+        if value == "tradingview":
+            return tuple(ip_network(address) for address in TRADINGVIEW)
+        try:
+            return (ip_network(value if isinstance(value, str) else ""),)
+        except ValueError:
+            hint = 'like "tradingview", "203.0.113.7" or "203.0.113.0/24"'
+            raise fault("is no address and no CIDR block", hint) from None
+
+
+class Count(fields.Field[int]):
+    """A whole number, 1 or more."""
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kw: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 10_000:
+            raise fault("must be a whole number from 1 to 10000", "without quotes")
+        return value
+
+
 class HookSchema(StrictSchema):
     """A `[hooks.<name>]` table."""
 
@@ -216,15 +247,31 @@ class HookSchema(StrictSchema):
     cancel_orders = Switch()
     max_age = Seconds(1, 86400, load_default=300.0)
     dedupe_window = Seconds(0, 86400, load_default=30.0)
+    dialects = fields.List(
+        fields.String(validate=validate.OneOf(DIALECTS, error="must be one of: {choices}")), load_default=list
+    )
+    sources = fields.List(Source(), load_default=list)
+    scale = fields.Enum(Scale, by_value=True, load_default=Scale.QUANTITY)
+    rate = Number(0.1, 1000)
+    max_positions = Count()
+    dry_run = Switch(load_default=False)
+
+    @validates("ignore")
+    def keep_what_narrows(self, names: list[str], **_kw: Any) -> None:
+        narrowing = sorted(SCOPE_AND_SIZE & set(names))
+        if narrowing:
+            hint = "take it out of ignore: without it an alert would close more than it says"
+            raise fault(f'can\'t hold "{narrowing[0]}"', hint)
 
     def unknown_fault(self, name: str, known: list[str]) -> dict[str, str | None]:
         return not_yet("hooks", name) or super().unknown_fault(name, known)
 
     @post_load
     def freeze(self, data: dict[str, Any], **_kw: Any) -> dict[str, Any]:
-        for key in ("instruments", "require", "ignore"):
+        for key in ("instruments", "require", "ignore", "dialects"):
             data[key] = tuple(data[key])
-        return {**data, "allow": frozenset(data["allow"])}
+        sources = tuple(network for networks in data["sources"] for network in networks)
+        return {**data, "allow": frozenset(data["allow"]), "sources": sources}
 
 
 class TableOf(fields.Field[dict[str, Any]]):

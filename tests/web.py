@@ -1,5 +1,6 @@
 """The web application in one process, on a real ledger: for tests that need no socket."""
 
+import base64
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,7 +37,49 @@ broker = "nt8"
 accounts = "*"
 secrets = { main = "${OTHER_SECRET}" }
 allow = ["close", "flatten_everything"]
+
+[hooks.signed]
+broker = "nt8"
+accounts = ["Sim101"]
+secrets = { sender = "${SIGNING_SECRET}", next = "${NEXT_SIGNING_SECRET}", plain = "${PLAIN_SECRET}" }
+
+[hooks.near]
+broker = "nt8"
+accounts = ["Sim101"]
+secrets = { main = "${NEAR_SECRET}" }
+sources = ["tradingview", "203.0.113.0/24", "2001:db8::/32"]
+
+[hooks.calm]
+broker = "nt8"
+accounts = ["Sim101"]
+secrets = { main = "${CALM_SECRET}" }
+rate = 0.3
+
+[hooks.shadow]
+broker = "nt8"
+accounts = ["Sim101"]
+secrets = { main = "${SHADOW_SECRET}" }
+dry_run = true
+
+[hooks.moved]
+broker = "nt8"
+accounts = ["Sim101", "Sim102"]
+default_account = "Sim101"
+secrets = { main = "${MOVED_SECRET}" }
+dialects = ["crosstrade", "okx_signal"]
 """
+SIGNING_SECRET = "whsec_" + base64.b64encode(b"a key that signs what is sent to us").decode()
+NEXT_SIGNING_SECRET = "whsec_" + base64.b64encode(b"the key that comes after the rotation").decode()
+SECRETS_OF = {
+    "futures": SECRET,
+    "other": OTHER_SECRET,
+    "signed": "a secret beside two signing keys",
+    "near": "the secret of the near hook",
+    "calm": "the secret of the calm hook",
+    "shadow": "the secret of the shadow hook",
+    "moved": "the secret of the moved hook",
+}
+"""The secret of each hook that is taken as it stands."""
 API_TOKEN = "a-token-of-the-api-for-tests"
 VIEWER_TOKEN = "a-token-that-may-only-look"
 CLOSE = "close MES 12-26"
@@ -54,12 +97,18 @@ class Door:
         body: str | bytes = CLOSE,
         path: str = "/hooks/futures",
         secret: str | None = SECRET,
+        address: str = "127.0.0.1",
         **headers: str,
     ) -> TestResponse:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         if secret is not None:
             named["Authorization"] = f"Bearer {secret}"
-        return self.app.test_client().post(path, data=body, headers=named)
+        place = {"REMOTE_ADDR": address}
+        return self.app.test_client().post(path, data=body, headers=named, environ_base=place)
+
+    def send_to(self, hook: str, body: str | bytes = CLOSE, address: str = "127.0.0.1") -> TestResponse:
+        """An alert to a hook, with its secret."""
+        return self.send(body, f"/hooks/{hook}", SECRETS_OF[hook], address)
 
     def count(self, table: Any = tables.commands) -> int:
         with self.ledger.reading() as connection:
@@ -91,6 +140,10 @@ def web_app(folder: Path) -> Flask:
         "HOOK_SECRET": SECRET,
         "NEXT_SECRET": NEXT_SECRET,
         "OTHER_SECRET": OTHER_SECRET,
+        "SIGNING_SECRET": SIGNING_SECRET,
+        "NEXT_SIGNING_SECRET": NEXT_SIGNING_SECRET,
+        "PLAIN_SECRET": SECRETS_OF["signed"],
+        **{f"{name.upper()}_SECRET": SECRETS_OF[name] for name in ("near", "calm", "shadow", "moved")},
         "SECRET_KEY": "a secret key that is long enough",
         "DASHBOARD_USERS": "ada:operator:$argon2id$not-asked-here",
         "API_TOKENS": f"operator:{API_TOKEN} viewer:{VIEWER_TOKEN}",

@@ -170,14 +170,22 @@ class Execution:
         if claim.fixed:
             step = self._reconciliation(claim).judge()
             return Ready(step.holdings) if step.status is Status.QUEUED else step
-        if not self._needs_position(claim):
-            return Ready(None)
         try:
+            if not self._needs_position(claim):
+                return self._unless_too_many(claim) or Ready(None)
             return self._planned(claim, Observation(self._broker(claim), claim))
         except Refused as exc:
             return Step(Status.REJECTED, exc.detail, attention=Attention.REJECTED)
         except BrokerError as exc:
             return self._again(claim, exc, claim.tries)
+
+    def _unless_too_many(self, claim: Claim) -> Step | None:
+        """Of a flatten that needs no read to be sent, whether its hook lets it close so many. Raises BrokerError."""
+        command = claim.command
+        if isinstance(command, ClosePosition) or command.max_positions is None:
+            return None
+        positions = Observation(self._broker(claim), claim).positions()
+        return preparation.too_many(command, evidence.matching(command, positions, self._today()))
 
     def _planned(self, claim: Claim, observation: Observation) -> Ready | Step:
         """Before and target by a fresh read, and what is in the way. Raises BrokerError."""
@@ -188,6 +196,8 @@ class Execution:
         mine = evidence.matching(command, positions, today)
         if not mine:
             return nothing_open(command, positions, today, self._was_seen)
+        if step := preparation.too_many(command, mine):
+            return step
         if unclear := preparation.ambiguous(command, mine, today):
             return Step(Status.REJECTED, unclear, attention=Attention.REJECTED)
         try:
@@ -308,15 +318,17 @@ class Execution:
         return Step(Status.QUEUED, exc.detail, delay, Attention.STILL_OPEN if stuck else None)
 
     def _follow(self, claim: Claim, step: Step) -> None:
-        """Do what was decided: write it, having cancelled orders of ours that have nothing left to close."""
+        """Do what was decided: write it, having cancelled the orders that go first."""
         broker, settings = self._broker(claim), self._settings(claim)
+        if step.cancel and not step.ours and claim.status is not Status.QUEUED:
+            step = replace(step, cancel=(), due_in=0)  # what is not its own is cancelled in its turn
         calls = [broker.cancel_orders(order.account, order.instrument, (order,)) for order in step.cancel]
         # Those that have no room are left to the next look.
         departures = [Departure(call) for call in calls if not call.room(False)]
         answers: tuple[Answer, ...] = ()
         if departures:
             holdings = claim.holdings if step.holdings is None else step.holdings
-            outcomes = send(self._journal, claim, settings, "cancel", departures, holdings, late=True)
+            outcomes = send(self._journal, claim, settings, "cancel", departures, holdings, late=step.ours)
             answers = tuple(it.answer for it in outcomes)
         self._move(claim, replace(step, cancel=()), *answers)
 

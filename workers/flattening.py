@@ -5,25 +5,24 @@ becomes of the command is put together from those.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date
 
-from app.domain.commands import ClosePosition, Command, FlattenEverything, FlattenMatching
-from app.domain.failures import BrokerError, NotSent, OutcomeUnknown, Refused, Throttled
-from app.domain.instruments import account_key
-from app.domain.positions import Holding, Position, Report
+from app.domain.commands import Command, FlattenEverything, FlattenMatching
+from app.domain.failures import BrokerError, Refused
+from app.domain.positions import Holding, Position
 from app.domain.statuses import Attention, Status
-from app.ledger.claim import Claim, PastAttempt
+from app.ledger.claim import Claim
 from app.ledger.journal import Journal, Paused
 from app.ledger.step import Step
 from config.file import BrokerSettings
 from workers import evidence, preparation
-from workers.backoff import FIRST_READ_BACK, WHILE_PAUSED, read_back_delay, retry_delay
-from workers.brokers.broker import Broker, Call
-from workers.findings import that_may_have_acted
-from workers.observation import NO_ROOM, Observation, wait_for_room
-from workers.reconciliation import Reconciliation, nothing_open
-from workers.sending import AT_ONCE, Departure, Outcome, send
+from workers.backoff import FIRST_READ_BACK, WHILE_PAUSED, read_back_delay
+from workers.brokers.broker import Broker
+from workers.legs import Leg, Legs
+from workers.observation import NO_ROOM, Observation
+from workers.reconciliation import nothing_open
+from workers.sending import AT_ONCE, send
 
 GRAVEST_FIRST = (
     Attention.UNPROTECTED,
@@ -33,28 +32,6 @@ GRAVEST_FIRST = (
     Attention.GAVE_UP,
     Attention.REJECTED,
 )
-NAMED = 5
-"""Positions whose reasons are told in the command's own; the attempts tell the others'."""
-
-
-@dataclass(slots=True)
-class Leg:
-    """One position of a flatten."""
-
-    holding: Holding
-    closes: tuple[PastAttempt, ...]
-    step: Step
-    """What becomes of it; the close is to be sent now where that is `queued` with nothing to wait for."""
-    cancel: preparation.Hurdle | None = None
-    """What is to be cancelled before its close."""
-
-    @property
-    def acted(self) -> bool:
-        return bool(that_may_have_acted(self.closes))
-
-    @property
-    def due(self) -> bool:
-        return self.step.status is Status.QUEUED and self.step.due_in == 0
 
 
 class Flattening:
@@ -78,12 +55,12 @@ class Flattening:
         self._today = today
         self._was_seen = was_seen
         self._again = again
+        self._legs = Legs(broker, settings, claim, today, was_seen)
         self._unreadable: Mapping[str, str] = {}
 
     @property
     def _command(self) -> FlattenMatching | FlattenEverything:
-        assert not isinstance(self._claim.command, ClosePosition)
-        return self._claim.command
+        return self._legs.command
 
     def step(self) -> Step:
         """Read the list, send what is due, read back what was taken. Raises LeaseLost."""
@@ -97,7 +74,9 @@ class Flattening:
         if self._broker.venue.closing_can_flip and self._claim.status is Status.QUEUED:
             observation.orders_first()
         positions = observation.positions()
-        legs = [self._leg(holding, observation) for holding in self._holdings(positions)]
+        if not self._claim.fixed and (step := preparation.too_many(self._command, self._matching(positions))):
+            return step
+        legs = [self._legs.look(holding, observation) for holding in self._holdings(positions)]
         self._unreadable = observation.unreadable
         if not legs:
             return self._left_over(legs) or self._nothing_open(positions)
@@ -123,84 +102,10 @@ class Flattening:
         """What is to be closed: as it stands, until the first call that may have acted."""
         if self._claim.fixed:
             return self._claim.holdings or ()
-        mine = evidence.matching(self._command, positions, self._today)
-        return evidence.plan(self._command, mine, evidence.NOTHING)
+        return evidence.plan(self._command, self._matching(positions), evidence.NOTHING)
 
-    def _leg(self, holding: Holding, observation: Observation) -> Leg:
-        closes = tuple(it for it in self._claim.closes if it.place == holding.place)
-        leg = Leg(holding, closes, Step(Status.QUEUED, due_in=0))
-        leg.step = self._decided(leg, observation)
-        if leg.due and not leg.acted:
-            leg.cancel = self._hurdle(leg, observation)
-        return leg
-
-    def _decided(self, leg: Leg, observation: Observation) -> Step:
-        """What becomes of a leg, by what there is to see of it. Raises BrokerError."""
-        if evidence.reached(leg.holding):
-            return Step(Status.CLOSED, holdings=(leg.holding,))  # and written, when it was
-        if leg.acted:
-            observation.positions()  # tells whose can't be read
-            return self._unseen_yet(leg, observation) or self._reconciled(leg, observation)
-        now = evidence.with_after((leg.holding,), observation.positions(), self._today)
-        if not now[0].after:
-            return Step(Status.NOTHING_OPEN, holdings=now)
-        if leg.closes and leg.closes[-1].outcome == Refused.outcome:
-            return Step(Status.REJECTED, leg.closes[-1].detail, attention=Attention.REJECTED)
-        if (self._claim.since_first_attempt or 0) >= self._settings.retry_for:
-            return Step(Status.GAVE_UP, "no time is left to try again", attention=Attention.GAVE_UP)
-        return Step(Status.QUEUED, due_in=0)
-
-    def _unseen_yet(self, leg: Leg, observation: Observation) -> Step | None:
-        """What the venue refuses to show is not gone."""
-        said = next(
-            (
-                words
-                for account, words in observation.unreadable.items()
-                if account_key(account) == account_key(leg.holding.account)
-            ),
-            None,
-        )
-        if said is None:
-            return None
-        age = self._claim.since_first_attempt or 0
-        reason = f"account {leg.holding.account} can't be read: {said}"
-        return Step(Status.WORKING, reason, read_back_delay(age), Attention.STILL_OPEN)
-
-    def _reconciled(self, leg: Leg, observation: Observation) -> Step:
-        """As of a whole close of this position alone."""
-        holding = leg.holding
-        alone = replace(
-            self._claim,
-            command=self._close_of(holding),
-            holdings=(holding,),
-            closes=leg.closes,
-            fixed=True,
-        )
-        judged = Reconciliation(self._broker, self._settings, alone, self._today, self._was_seen, observation)
-        in_doubt = any(it.outcome in (None, OutcomeUnknown.outcome) for it in leg.closes[-1:])
-        step = judged.judge() if in_doubt else judged.verify()
-        if step.status in (Status.REJECTED, Status.GAVE_UP) and preparation.takes_orders(self._command):
-            return replace(step, attention=Attention.UNPROTECTED)
-        # Where it may be tried again, the wait for that is over: this is the next look.
-        return replace(step, due_in=0) if step.status is Status.QUEUED else step
-
-    def _hurdle(self, leg: Leg, observation: Observation) -> preparation.Hurdle | None:
-        hurdle = preparation.hurdle(
-            self._command, leg.holding, self._claim, observation, self._broker.venue, self._today
-        )
-        if hurdle and hurdle.cancel is None:
-            leg.step = preparation.blocked(self._claim, hurdle)
-        return hurdle
-
-    def _close_of(self, holding: Holding) -> ClosePosition:
-        keep = isinstance(self._command, FlattenMatching) and not self._command.cancel_orders
-        return ClosePosition(
-            self._command.broker,
-            holding.account,
-            holding.instrument,
-            side=holding.side,
-            cancel_orders=not keep,
-        )
+    def _matching(self, positions: Sequence[Position]) -> Sequence[Position]:
+        return evidence.matching(self._command, positions, self._today)
 
     def _send(self, legs: Sequence[Leg], due: Sequence[Leg]) -> None:
         """Send what is due and has room in the venue's limits, so many at once; the lease is renewed with each lot."""
@@ -210,61 +115,16 @@ class Flattening:
             ("close", [leg for leg in due if not leg.cancel]),
         ):
             for lot in _lots(chosen):
-                leaving = [(leg, it) for leg in lot if (it := self._departure(kind, leg))]
+                leaving = [(leg, it) for leg in lot if (it := self._legs.departure(kind, leg))]
                 if not leaving:
                     continue
                 calls = [departure for _, departure in leaving]
                 outcomes = send(self._journal, self._claim, self._settings, kind, calls, holdings)
                 for (leg, _), outcome in zip(leaving, outcomes, strict=True):
-                    self._note(kind, leg, outcome)
+                    self._legs.note(kind, leg, outcome)
                 fixed = self._claim.fixed or any(leg.acted for leg in lot)
                 sent = Step(Status.QUEUED, due_in=0, holdings=holdings, fixed=fixed)
                 self._journal.move(self._claim, sent, *(it.answer for it in outcomes), keep=True)
-
-    def _departure(self, kind: str, leg: Leg) -> Departure | None:
-        """The call of a leg; None, and the leg says why, if it can't go now."""
-        try:
-            call = self._cancel(leg) if kind == "cancel" else self._close(leg.holding)
-        except ValueError as exc:
-            leg.step = Step(Status.REJECTED, f"no request can be made of it: {exc}", None, Attention.REJECTED)
-            return None
-        if wait := wait_for_room(self._claim, call):
-            leg.step = Step(Status.QUEUED, NO_ROOM, wait)
-            return None
-        return Departure(call, leg.holding.place)
-
-    def _cancel(self, leg: Leg) -> Call[Report]:
-        assert leg.cancel is not None
-        orders = leg.cancel.cancel or ()
-        return self._broker.cancel_orders(leg.holding.account, leg.holding.instrument, orders)
-
-    def _close(self, holding: Holding) -> Call[Report]:
-        command = self._close_of(holding)
-        quantity = holding.before if preparation.by_quantity(command, self._broker.venue) else None
-        return self._broker.close(command, holding, quantity)
-
-    def _note(self, kind: str, leg: Leg, outcome: Outcome) -> None:
-        """What becomes of a leg by the answer to its call."""
-        tries = len(leg.closes) + 1
-        match outcome.failure:
-            case None if kind == "cancel":
-                leg.step = Step(Status.QUEUED, "its orders were cancelled first", FIRST_READ_BACK)
-                self._claim.cancels += (outcome.attempt,)
-                self._claim.unprotected = True
-            case None:
-                leg.step = Step(Status.WORKING, due_in=FIRST_READ_BACK)
-            case NotSent() | Throttled() as exc:
-                leg.step = Step(Status.QUEUED, exc.detail, retry_delay(tries, exc.retry_after))
-            case OutcomeUnknown() as exc if kind == "cancel":
-                leg.step = Step(Status.QUEUED, exc.detail, retry_delay(tries))
-                self._claim.unprotected = True
-            case OutcomeUnknown() as exc:
-                leg.step = Step(Status.IN_DOUBT, exc.detail, FIRST_READ_BACK)
-            case exc:
-                leg.step = Step(Status.REJECTED, exc.detail, attention=Attention.REJECTED)
-        if kind == "close":
-            leg.closes += (outcome.attempt,)
-            self._claim.closes += (outcome.attempt,)
 
     def _after_sending(self, legs: Sequence[Leg], positions: Sequence[Position]) -> Step:
         """Read back at once what was taken; one list serves all."""
@@ -273,8 +133,9 @@ class Flattening:
             positions = observation.positions()
             self._unreadable = {**self._unreadable, **observation.unreadable}
             for leg in legs:
-                if leg.acted:
-                    leg.step = self._decided(leg, observation)
+                # What waits to be tried again was looked at just now.
+                if leg.acted and leg.step.status in (Status.WORKING, Status.IN_DOUBT):
+                    leg.step = self._legs.decided(leg, observation)
         except BrokerError:
             pass  # the steps are those of the answers, and the next look is due soon
         return self._together(legs, positions)
@@ -319,18 +180,20 @@ class Flattening:
         if not orders:
             opened = self._strangers(legs, observation.positions())
             return Step(Status.QUEUED, "something was opened meanwhile", FIRST_READ_BACK) if opened else None
-        named = ", ".join(f"{it.instrument} {it.order_id} in {it.account}" for it in orders[:NAMED])
+        named = ", ".join(
+            f"{it.instrument} {it.order_id} in {it.account}" for it in orders[: preparation.NAMED]
+        )
         if age >= self._settings.retry_for:
             reason = f"{len(orders)} orders could not be cancelled: {named}"
             return Step(Status.GAVE_UP, reason, None, Attention.STILL_OPEN)
         reason = f"{len(orders)} orders are cancelled that are at work where nothing is open: {named}"
-        return Step(Status.QUEUED, reason, read_back_delay(age), cancel=tuple(orders[:AT_ONCE]))
+        return Step(Status.QUEUED, reason, read_back_delay(age), cancel=tuple(orders[:AT_ONCE]), ours=False)
 
     def _strangers(self, legs: Sequence[Leg], positions: Sequence[Position]) -> list[Position]:
         """What matches and is open, and was not when the flatten began."""
         return [
             position
-            for position in evidence.matching(self._command, positions, self._today)
+            for position in self._matching(positions)
             if not any(
                 evidence.same_position(leg.holding, position, self._today)
                 and leg.holding.side is position.side
@@ -341,7 +204,9 @@ class Flattening:
     def _watch(self, common: Step, strangers: Sequence[Position]) -> Step:
         """A flatten is closed when the list shows nothing that matches."""
         age = self._claim.since_first_attempt or 0
-        named = ", ".join(f"{it.side} {it.instrument} in {it.account}" for it in strangers[:NAMED])
+        named = ", ".join(
+            f"{it.side} {it.instrument} in {it.account}" for it in strangers[: preparation.NAMED]
+        )
         attention = Attention.STILL_OPEN if age > self._settings.verify_for else common.attention
         return replace(
             common,
@@ -400,8 +265,8 @@ def _as_left(leg: Leg) -> Holding:
 
 def _reasons(legs: Sequence[Leg]) -> str | None:
     told = [f"{leg.holding.instrument}: {leg.step.reason}" for leg in legs if leg.step.reason]
-    more = f" (and {len(told) - NAMED} more)" if len(told) > NAMED else ""
-    return "; ".join(told[:NAMED]) + more if told else None
+    more = f" (and {len(told) - preparation.NAMED} more)" if len(told) > preparation.NAMED else ""
+    return "; ".join(told[: preparation.NAMED]) + more if told else None
 
 
 def _lots(legs: Sequence[Leg]) -> Iterator[Sequence[Leg]]:

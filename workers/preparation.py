@@ -27,6 +27,9 @@ from workers.observation import Observation
 MOST_CANCELS = 10
 """Calls before a close that cancel orders by their ids. Who has more orders is adding them as we cancel."""
 
+NAMED = 5
+"""Positions that a reason names; of more it tells how many."""
+
 BLOCKED = 10.0
 """Seconds that something may stand in a close's way before a person is told."""
 
@@ -97,6 +100,23 @@ def ambiguous(command: Command, mine: Sequence[Position], today: date) -> str | 
 def _shown(position: Position) -> str:
     words = "/".join(position.handle.values())
     return f"{position.side} {position.quantity:f} {position.instrument}" + (f" ({words})" if words else "")
+
+
+def too_many(command: Command, mine: Sequence[Position]) -> Step | None:
+    """The end of a flatten that would close more positions than its hook lets it; None if it may go on."""
+    if (
+        isinstance(command, ClosePosition)
+        or command.max_positions is None
+        or len(mine) <= command.max_positions
+    ):
+        return None
+    named = ", ".join(f"{it.side} {it.instrument} in {it.account}" for it in mine[:NAMED])
+    more = f" and {len(mine) - NAMED} more" if len(mine) > NAMED else ""
+    reason = (
+        f"it would close {len(mine)} positions, and its hook's max_positions is {command.max_positions}: "
+        f"{named}{more}. Nothing was sent; retry it if all of them are meant"
+    )
+    return Step(Status.GAVE_UP, reason, attention=Attention.TOO_MANY_POSITIONS)
 
 
 def by_quantity(command: ClosePosition, venue: Venue) -> bool:

@@ -108,7 +108,7 @@ class Reconciliation:
     def resolved(self, resolution: str) -> Step:
         """An operator says that it was done: it was, if a fresh read agrees."""
         wait = settles_in(that_may_have_acted(self.claim.closes), self.claim)
-        if wait > 0 and self.claim.status is Status.IN_DOUBT:
+        if wait > 0 and self.claim.status is not Status.WORKING:
             return self._doubtful(f"{resolution}; its effect may still come", due_in=wait)
         try:
             found = self._look()
@@ -117,8 +117,12 @@ class Reconciliation:
             step = self._read_again(self.claim.status, exc)
             return replace(step, due_in=min(step.due_in or SOON, SOON))  # somebody waits for it
         if orders and orders.live:
+            # It asks for attention until it is gone: a venue may refuse to cancel it.
             reason = f"{resolution}; its order is cancelled first: {orders.words}"
-            return replace(self._watch(found.holdings, None, reason), cancel=orders.live, due_in=1.0)
+            watched = self._watch(found.holdings, Attention.STILL_OPEN, reason)
+            tried = (self.claim.reason or "").startswith(resolution)
+            due_in = watched.due_in if tried else 1.0
+            return replace(watched, cancel=orders.live, due_in=due_in)
         if unreadable := found.observation.unreadable:
             reason = f"{resolution}; that can't be checked, as {', '.join(unreadable)} can't be read"
             return Step(Status.CANCELLED, reason, None, Attention.STILL_OPEN, found.holdings)
@@ -126,12 +130,16 @@ class Reconciliation:
             open_now = ", ".join(f"{p.side} {p.quantity:f} {p.instrument} in {p.account}" for p in found.mine)
             reason = f"{resolution}; but this is open: {open_now}"
             return Step(Status.CANCELLED, reason, None, Attention.STILL_OPEN, found.holdings)
-        # What was at its target before is written already.
-        written = [holding.place for holding in self.claim.holdings or () if evidence.reached(holding)]
-        unwritten = [holding for holding in found.holdings if holding.place not in written]
-        fills = self._fills_for_prices(found)
-        closed = closed_positions(unwritten, self.last.report, self.today, fills=fills)
+        fills, ours = self._fills_for_prices(found), orders.orders if orders else ()
+        closed = closed_positions(self._unwritten(found), self.last.report, self.today, ours, fills=fills)
         return Step(Status.CLOSED, resolution, holdings=found.holdings, closed=closed)
+
+    def _unwritten(self, found: Findings) -> Sequence[Holding]:
+        """Of a flatten, what was at its target before is among the closed positions already."""
+        if isinstance(self.command, ClosePosition):
+            return found.holdings
+        written = [holding.place for holding in self.claim.holdings or () if evidence.reached(holding)]
+        return [holding for holding in found.holdings if holding.place not in written]
 
     def _taken_over(self, found: Findings) -> Step | None:
         """What a close of all of the position, sent later, left of a doubt."""

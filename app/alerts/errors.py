@@ -5,6 +5,7 @@ Why an alert is not taken:
   - UnreadableAlert  can't be read at all
   - WrongAlert       read, and wrong: with every fault
   - NotAllowed       read and right, but this hook may not do that
+* NoExit             understood, and asks for nothing that closes
 """
 
 from app.strict import Fault
@@ -28,3 +29,7 @@ class WrongAlert(AlertRefused):
 
 class NotAllowed(AlertRefused):
     """Raised when a text asks for what its hook may not do."""
+
+
+class NoExit(Exception):
+    """Raised when a text is understood and asks for nothing that closes: an entry of a strategy, say."""

@@ -10,23 +10,27 @@ from decimal import Decimal
 from typing import Any
 
 from app.alerts.errors import UnreadableAlert, WrongAlert
+from app.alerts.mending import CURLY, corrected_json
 from app.alerts.schemas import FIELD_NAMES
 from app.alerts.sentences import fields_of_sentence
 from app.alerts.values import NotANumber
 from app.strict import Fault, shown
 
-_CURLY = "“”„‟‘’"
 _FIELD_AFTER_COMMA = re.compile(rf",\s*(?:{'|'.join(FIELD_NAMES)})\s*=", re.IGNORECASE)
 
 
-def fields_of(body: bytes, accounts: tuple[str, ...] = ()) -> dict[str, Any]:
-    """The fields of an alert. `accounts` are those the hook knows, for sentences.
+def fields_of(body: bytes, accounts: tuple[str, ...] = (), *, comments: bool = False) -> dict[str, Any]:
+    """The fields of an alert. `accounts` are those the hook knows, for sentences; `comments`: lines of `//` are none.
 
     Raises UnreadableAlert, or WrongAlert if the carrier was read and a field stands there twice.
     """
     text = decoded(body)
     if text.startswith(("{", "[")):
         return _fields_of_json(text)
+    if comments:
+        text = "\n".join(line for line in text.split("\n") if not line.lstrip().startswith("//")).strip()
+    if not text:
+        raise UnreadableAlert(Fault("", "is nothing but comments", "take // away from the lines that count"))
     if "=" in text:
         return _fields_of_pairs(text)
     return fields_of_sentence(text, accounts)
@@ -76,11 +80,16 @@ def _reason(exc: Exception) -> str:
 
 
 def _json_hint(text: str) -> str:
-    if any(quote in text for quote in _CURLY):
-        return 'it has curly quotes (“ ”): write straight ones (")'
+    corrected = corrected_json(text)
+    return f"{_json_mistake(text)}: {corrected}" if corrected else _json_mistake(text)
+
+
+def _json_mistake(text: str) -> str:
     squeezed = "".join(text.split())
+    if any(quote in text for quote in CURLY):
+        return 'it has curly quotes (“ ”); write straight ones (")'
     if ",}" in squeezed or ",]" in squeezed:
-        return "it has a comma before a closing bracket: take that comma out"
+        return "it has a comma before a closing bracket; take that comma out"
     if ":," in squeezed or ":}" in squeezed:
         return "a value is missing after a colon: a placeholder may have expanded to nothing"
     return "check quotes, commas and brackets at the place named"

@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from ipaddress import IPv4Network, IPv6Network
 
+from app.alerts.strategies import Scale
 from app.domain.commands import Action, Unit
 from app.domain.instruments import account_key
 from app.domain.venues import Venue
@@ -24,6 +26,8 @@ class Hook:
     default_account: str | None = None
     secrets: Mapping[str, bytes] = field(default_factory=dict)
     """Label to SHA-256 digest; the secrets themselves are kept nowhere."""
+    signing_keys: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    """Label to the key of its Standard Webhooks signatures. Such a secret is never taken as it stands."""
     allow: frozenset[Action] = frozenset({Action.CLOSE, Action.FLATTEN})
     instruments: tuple[str, ...] = ()
     """Patterns of what it may name; empty: anything."""
@@ -38,6 +42,23 @@ class Hook:
     """Seconds from receipt (or the alert's own time) after which a command is no longer wanted."""
     dedupe_window: float = 30
     """Seconds in which the same bytes are the same alert."""
+    dialects: tuple[str, ...] = ()
+    """Other products' alert texts that are understood as they stand."""
+    scale: Scale = Scale.QUANTITY
+    """What the size of a strategy's partial exit means for the position that is open."""
+    sources: tuple[IPv4Network | IPv6Network, ...] = ()
+    """From where it may be called; empty: from anywhere."""
+    rate: float | None = None
+    """Alerts a second that are taken, over ten seconds; None: no limit."""
+    max_positions: int | None = None
+    """A flatten that would close more stops and asks for attention; None: no limit."""
+    dry_run: bool = False
+    """Shadow mode: alerts are taken, mapped and shown, and nothing is sent."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The names of its secrets."""
+        return (*self.secrets, *self.signing_keys)
 
     @property
     def all_accounts(self) -> bool:

@@ -6,9 +6,11 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from app.alerts.dialects import spoken_by, translated
 from app.alerts.errors import NotAllowed, WrongAlert
 from app.alerts.hooks import ALL, Hook
-from app.alerts.schemas import action_and_values
+from app.alerts.schemas import STRATEGY, action_and_values
+from app.alerts.strategies import exit_of
 from app.domain.commands import (
     Action,
     ClosePosition,
@@ -36,20 +38,56 @@ class Request:
     """The sender's own id of the alert."""
     fired_at: datetime | None = None
     """When the sender says that it fired."""
+    max_lag: float | None = None
+    """Seconds from then to its arrival after which the sender wants it no more; None: the hook's `max_age` decides."""
+    stale_hint: str | None = None
+    """What to change, should that time turn out to be too old."""
     symbol: str | None = None
     """The sender's name of the instrument, where the venue has another."""
 
 
 def request_of(fields: Mapping[str, Any], hook: Hook, received_at: datetime) -> Request:
-    """What the fields ask of this hook. Raises WrongAlert or NotAllowed with every fault found."""
-    action, values = action_and_values(fields, require=hook.require, ignore=hook.ignore)
+    """What the fields ask of this hook. Raises NoExit, or WrongAlert or NotAllowed with every fault found."""
+    meant = {name: value for name, value in fields.items() if name not in hook.ignore}
+    said = translated(meant, hook.dialects)
+    verb, values = _verb_and_values(said.fields, hook)
+    if verb == STRATEGY:
+        values |= _exit(values, hook)
+    action = Action.CLOSE if verb == STRATEGY else Action(verb)
     if action not in hook.allow:
         hint = f'add "{action}" to the allow list of hook {hook.name}, if it may'
         raise NotAllowed(Fault("action", f"this hook may not {action}", hint))
-    fired_at = _fired_at(values, received_at)
-    commands = tuple(_commands(action, values, hook))
-    warnings = tuple(_warnings(values, commands, hook))
-    return Request(commands, warnings, values.get("id"), fired_at, _symbol(values, hook))
+    fired_at, stale_hint = _fired_at(values, received_at)
+    commands = tuple(_commands(action, values, hook, said.unit))
+    return Request(
+        commands,
+        warnings=tuple(_warnings(values, commands, hook)),
+        sender_id=values.get("id"),
+        fired_at=fired_at,
+        max_lag=said.max_lag,
+        stale_hint=stale_hint,
+        symbol=_symbol(values, hook),
+    )
+
+
+def _verb_and_values(fields: Mapping[str, Any], hook: Hook) -> tuple[str, dict[str, Any]]:
+    try:
+        return action_and_values(fields, require=hook.require)
+    except WrongAlert as exc:
+        dialect = spoken_by(fields)
+        if dialect is None or dialect in hook.dialects:
+            raise
+        message = f"reads like an alert for {dialect}, which this hook does not take"
+        raise WrongAlert(
+            *exc.faults, Fault("", message, f'add "{dialect}" to the dialects of the hook')
+        ) from exc
+
+
+def _exit(values: Mapping[str, Any], hook: Hook) -> dict[str, Any]:
+    """A strategy's exit as the values of a close."""
+    found = exit_of(values, hook.scale)
+    sizes = {"quantity": found.quantity, "percent": found.part}
+    return {"position": found.side, **{name: size for name, size in sizes.items() if size is not None}}
 
 
 def _symbol(values: Mapping[str, Any], hook: Hook) -> str | None:
@@ -57,7 +95,8 @@ def _symbol(values: Mapping[str, Any], hook: Hook) -> str | None:
     return named if named is not None and hook.instrument(named) != named else None
 
 
-def _fired_at(values: Mapping[str, Any], received_at: datetime) -> datetime | None:
+def _fired_at(values: Mapping[str, Any], received_at: datetime) -> tuple[datetime | None, str | None]:
+    """When it fired, and what to change if that is too old: `{{time}}` is the start of a bar, not now."""
     name = "timenow" if "timenow" in values else "time"
     fired_at: datetime | None = values.get(name)
     if fired_at and fired_at > received_at + _CLOCKS_MAY_DIFFER:
@@ -65,13 +104,15 @@ def _fired_at(values: Mapping[str, Any], received_at: datetime) -> datetime | No
         raise WrongAlert(
             Fault(name, f"lies in the future (it is {received_at:%Y-%m-%dT%H:%M:%SZ} here)", hint)
         )
-    return fired_at
+    on_a_bar = fired_at is not None and name == "time" and not (fired_at.second or fired_at.microsecond)
+    hint = "{{time}} is when the bar began: send {{timenow}}" if on_a_bar else None
+    return fired_at, hint
 
 
-def _commands(action: Action, values: Mapping[str, Any], hook: Hook) -> Iterator[Command]:
+def _commands(action: Action, values: Mapping[str, Any], hook: Hook, unit: Unit | None) -> Iterator[Command]:
     if action is Action.FLATTEN_EVERYTHING:
         _check_whole_venue(hook)
-        yield FlattenEverything(hook.broker)
+        yield FlattenEverything(hook.broker, hook.max_positions)
         return
     instrument = _instrument(values.get("instrument"), hook)
     if action is Action.FLATTEN:
@@ -83,7 +124,7 @@ def _commands(action: Action, values: Mapping[str, Any], hook: Hook) -> Iterator
             raise WrongAlert(Fault("account", "a flatten needs an account, an instrument or a side", hint))
         yield from _flattens(values, instrument, hook)
         return
-    size = _size(values, hook)
+    size = _size(values, hook, unit)
     cancel_orders = _cancel_orders(values, hook, default=isinstance(size, Whole))
     for account in _accounts(values.get("account"), hook):
         if account is None:
@@ -106,7 +147,7 @@ def _flattens(values: Mapping[str, Any], instrument: str | None, hook: Hook) -> 
         if not (account or instrument or side):
             hint = "name an account, or use flatten_everything if the hook allows it"
             raise WrongAlert(Fault("account", "every account without a filter is everything", hint))
-        yield FlattenMatching(hook.broker, account, instrument, side, cancel_orders)
+        yield FlattenMatching(hook.broker, account, instrument, side, cancel_orders, hook.max_positions)
 
 
 def _check_whole_venue(hook: Hook) -> None:
@@ -148,23 +189,33 @@ def _instrument(named: str | None, hook: Hook) -> str | None:
     return instrument
 
 
-def _size(values: Mapping[str, Any], hook: Hook) -> Size:
+def _size(values: Mapping[str, Any], hook: Hook, unit: Unit | None) -> Size:
+    """How much to close; `unit` is what the alert says that a quantity counts, if it does."""
     quantity: Decimal | None = values.get("quantity")
     percent: Decimal | None = values.get("percent")
     if quantity is not None:
-        if hook.quantity_unit is None and len(hook.venue.quantity_units) > 1 and _symbol(values, hook):
-            units = " or ".join(f'"{unit}"' for unit in hook.venue.quantity_units)
-            hint = f"set quantity_unit of hook {hook.name} to {units}"
-            raise WrongAlert(Fault("quantity", "does not say what it counts, with a chart's symbol", hint))
-        if hook.venue.lot is not None and quantity % hook.venue.lot:
-            message = f"{quantity:f} is not a multiple of {hook.venue.lot:f}"
-            raise WrongAlert(
-                Fault("quantity", message, f"{hook.venue.title} counts in whole lots; nothing is rounded")
-            )
-        return Quantity(quantity, hook.quantity_unit or Unit.CONTRACTS)
+        return _quantity(quantity, unit or hook.quantity_unit, _symbol(values, hook), hook)
     if percent is not None and percent < 1:
         return Fraction(percent)
     return Whole()
+
+
+def _quantity(quantity: Decimal, unit: Unit | None, symbol: str | None, hook: Hook) -> Quantity:
+    venue = hook.venue
+    units = " or ".join(f'"{unit}"' for unit in venue.quantity_units)
+    if unit is None and len(venue.quantity_units) > 1 and symbol:
+        hint = f"set quantity_unit of hook {hook.name} to {units}"
+        raise WrongAlert(Fault("quantity", "does not say what it counts, with a chart's symbol", hint))
+    if unit is not None and unit not in venue.quantity_units:
+        raise WrongAlert(
+            Fault("quantity", f'counts "{unit}", and {venue.title} does not', f"it counts {units}")
+        )
+    if venue.lot is not None and quantity % venue.lot:
+        message = f"{quantity:f} is not a multiple of {venue.lot:f}"
+        raise WrongAlert(
+            Fault("quantity", message, f"{venue.title} counts in whole lots; nothing is rounded")
+        )
+    return Quantity(quantity, unit or Unit.CONTRACTS)
 
 
 def _cancel_orders(values: Mapping[str, Any], hook: Hook, *, default: bool) -> bool:

@@ -9,6 +9,7 @@ from app.alerts.schemas import SECRET_FIELDS
 STARS = "***"
 
 _NAMES = "|".join(SECRET_FIELDS)
+_FOLDED = frozenset(name.lower() for name in SECRET_FIELDS)
 _QUOTES = "\"'“”„‟‘’"
 # Curly and single quotes, or none, are how texts go wrong; what stands in such a text is a secret all the same.
 _JSON_FIELD = re.compile(
@@ -17,8 +18,8 @@ _JSON_FIELD = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _PAIR = rf"((?:^|[;,\n\r])[^\S\n\r]*(?:{_NAMES})[^\S\n\r]*=)"
-_PAIRS_BY_COMMA = re.compile(_PAIR + r"[^,]*", re.IGNORECASE)
-_PAIRS_BY_LINE = re.compile(_PAIR + r"[^;\n\r]*", re.IGNORECASE)
+_PAIRS_BY_COMMA = re.compile(_PAIR + r"(?P<value>[^,]*)", re.IGNORECASE)
+_PAIRS_BY_LINE = re.compile(_PAIR + r"(?P<value>[^;\n\r]*)", re.IGNORECASE)
 _BELOW_SECRET = re.compile(rf'"(?:{_NAMES})"\s*:\s*[\[{{]', re.IGNORECASE)
 _MAY_BE_ESCAPED = set('"\\/\b\f\n\r\t')
 _LEAST_PIECE = 4
@@ -29,9 +30,19 @@ def kept_text(body: bytes, secret: str | None) -> str:
     """The text to keep: the secret fields' values, and `secret` wherever it stands, are stars."""
     text = body.decode("utf-8", "replace").removeprefix("\ufeff").replace("\0", "�")
     starred = without(text, secret)
-    pairs = _PAIRS_BY_LINE if re.search(r"[;\n\r]", starred.strip()) else _PAIRS_BY_COMMA
-    starred = pairs.sub(rf"\g<1>{STARS}", _JSON_FIELD.sub(_starred_field, starred))
+    starred = _pairs_of(starred).sub(rf"\g<1>{STARS}", _JSON_FIELD.sub(_starred_field, starred))
     return _as_parsed(text, secret) if _needs_parsing(text, secret) else starred
+
+
+def secret_named_in(body: bytes) -> str | None:
+    """What stands for the secret in a text that can't be read; None if nothing does, or several things do.
+
+    Whoever sends a broken text with the right secret is told what is wrong with it.
+    """
+    text = body.decode("utf-8-sig", "replace")
+    found = {match["value"].strip().strip(_QUOTES) for match in _JSON_FIELD.finditer(text)}
+    found |= {match["value"].strip() for match in _pairs_of(text).finditer(text)}
+    return found.pop() if len(found) == 1 else None
 
 
 def without(text: str, secret: str | None) -> str:
@@ -45,6 +56,10 @@ def without(text: str, secret: str | None) -> str:
         if head.endswith(secret[:length]):
             return head[:-length] + STARS + cut + tail
     return text
+
+
+def _pairs_of(text: str) -> re.Pattern[str]:
+    return _PAIRS_BY_LINE if re.search(r"[;\n\r]", text.strip()) else _PAIRS_BY_COMMA
 
 
 def _starred_field(match: re.Match[str]) -> str:
@@ -70,7 +85,7 @@ def _as_parsed(text: str, secret: str | None) -> str:
 def _starred(value: Any, secret: str | None) -> Any:
     if isinstance(value, dict):
         return {
-            without(name, secret): STARS if name.lower() in SECRET_FIELDS else _starred(below, secret)
+            without(name, secret): STARS if name.lower() in _FOLDED else _starred(below, secret)
             for name, below in value.items()
         }
     if isinstance(value, list):

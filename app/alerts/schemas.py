@@ -7,7 +7,19 @@ from typing import Any
 from marshmallow import ValidationError
 
 from app.alerts.errors import WrongAlert
-from app.alerts.values import Accounts, Guard, Instrument, Moment, Note, Number, Percent, SenderId, YesNo
+from app.alerts.values import (
+    Accounts,
+    Guard,
+    Instrument,
+    Moment,
+    Note,
+    Number,
+    Percent,
+    SenderId,
+    SignedNumber,
+    Standing,
+    YesNo,
+)
 from app.domain.commands import Action
 from app.strict import Fault, StrictSchema, did_you_mean, faults_in, shown
 
@@ -19,11 +31,17 @@ ALIASES = {
     "contracts": "quantity",
     "side": "position",
     "comment": "note",
+    "market_position_size": "position_size",
+    "prev_market_position_size": "prev_position_size",
 }
 """Other names of a field."""
 
-SECRET_FIELDS = ("secret", "key", "passphrase", "token")
-"""Where a text may carry the hook's secret. Taken out before anything else looks at the fields."""
+SECRET_FIELDS = ("secret", "key", "passphrase", "token", "signalToken")
+"""Where a text may carry the hook's secret, the last as OKX's signal bots name it. Taken out before anything else looks
+at the fields."""
+
+STRATEGY = "strategy"
+"""The action of a strategy's one alert for all its orders: what it asks for is a close, or nothing."""
 
 
 class AlertSchema(StrictSchema):
@@ -62,23 +80,41 @@ class FlattenEverythingSchema(AlertSchema):
     """No field narrows it: one that is there would be ignored, and that is how accidents happen."""
 
 
-SCHEMAS: dict[Action, type[AlertSchema]] = {
+class StrategySchema(AlertSchema):
+    account = Accounts()
+    instrument = Instrument(required=True)
+    market_position = Standing(required=True)
+    prev_market_position = Standing(required=True)
+    position_size = SignedNumber()
+    prev_position_size = SignedNumber()
+    cancel_orders = YesNo()
+
+
+SCHEMAS: dict[str, type[AlertSchema]] = {
     Action.CLOSE: CloseSchema,
     Action.FLATTEN: FlattenSchema,
     Action.FLATTEN_EVERYTHING: FlattenEverythingSchema,
+    STRATEGY: StrategySchema,
 }
 
-_EVERY_FIELD = ("action", *CloseSchema().known_names())
+_EVERY_FIELD = (
+    "action",
+    *dict.fromkeys(name for schema in SCHEMAS.values() for name in schema().known_names()),
+)
+
+SCOPE_AND_SIZE = frozenset(
+    name
+    for name in (*_EVERY_FIELD, *ALIASES)
+    if ALIASES.get(name, name) in ("action", "account", "instrument", "quantity", "percent")
+)
+"""What a hook can't ignore: without it an alert would ask for more than it says."""
 
 FIELD_NAMES = (*_EVERY_FIELD, *ALIASES, *SECRET_FIELDS)
 """Every name under which a text may carry a field."""
 
 
-def action_and_values(
-    fields: Mapping[str, Any], *, require: tuple[str, ...], ignore: tuple[str, ...]
-) -> tuple[Action, dict[str, Any]]:
-    """The action and what its schema made of the other fields. Raises WrongAlert with every fault."""
-    fields = {name: value for name, value in fields.items() if name not in ignore}
+def action_and_values(fields: Mapping[str, Any], *, require: tuple[str, ...]) -> tuple[str, dict[str, Any]]:
+    """The action, a key of SCHEMAS, and what its schema made of the other fields. Raises WrongAlert with every fault."""
     spelled, faults = _canonical(fields)
     faults += _missing(require, spelled)
     action = _action(fields, spelled, faults)
@@ -87,9 +123,9 @@ def action_and_values(
     rest = {name: fields[written] for name, written in spelled.items() if name != "action"}
     values: dict[str, Any] = {}
     try:
-        values = schema.load(rest)  # type: ignore[assignment]
+        values = schema.load(rest)
     except ValidationError as exc:
-        found = faults_in({spelled.get(name, name): messages for name, messages in exc.messages.items()})
+        found = faults_in({spelled.get(name, name): messages for name, messages in exc.messages_dict.items()})
         faults += [f for f in found if action or f.message != "is missing"]
     if faults or action is None:
         raise WrongAlert(*(Fault(shown(f.field), f.message, f.hint) for f in faults))
@@ -111,15 +147,15 @@ def _missing(require: tuple[str, ...], spelled: Mapping[str, str]) -> list[Fault
     return [Fault(name, "is missing", "this hook demands it") for name in wanted if name not in spelled]
 
 
-def _action(fields: Mapping[str, Any], spelled: Mapping[str, str], faults: list[Fault]) -> Action | None:
+def _action(fields: Mapping[str, Any], spelled: Mapping[str, str], faults: list[Fault]) -> str | None:
     known = ", ".join(SCHEMAS)
     if "action" not in spelled:
         faults.append(Fault("action", "is missing", f"one of: {known}"))
         return None
     written = fields[spelled["action"]]
     word = written.strip().lower() if isinstance(written, str) else None
-    if word in list(Action):
-        return Action(word)
+    if word in SCHEMAS:
+        return word
     hint = did_you_mean(word or "", SCHEMAS, otherwise=f"one of: {known}")
     # Only one value is quoted: a list nested deep enough can't even be printed.
     quoted = "a list or an object" if isinstance(written, dict | list) else f'"{shown(str(written))}"'

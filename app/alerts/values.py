@@ -4,14 +4,16 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 from marshmallow import fields
 
+from app.alerts.strategies import Stance
 from app.domain.positions import Side
 from app.strict import fault, shown
 
 _PLAIN_NUMBER = re.compile(r"[0-9]{1,15}(\.[0-9]{1,28})?")
+_SIGNED_NUMBER = re.compile(r"-?" + _PLAIN_NUMBER.pattern)
 _MOST = Decimal(10) ** 12
 _DIGITS = 28
 """More are rounded by decimal's arithmetic, and a quantity never is."""
@@ -32,7 +34,7 @@ class Value(fields.Field[Any]):
     """A value that says something: not null, not blank, not an unexpanded placeholder, not NaN."""
 
     default_error_messages = {
-        "required": {"message": "is missing", "hint": None},
+        "required": {"message": "is missing", "hint": "it is required: write it"},
         "null": {
             "message": "is null",
             "hint": "a placeholder may have had no value; take the field out or fill it",
@@ -40,8 +42,9 @@ class Value(fields.Field[Any]):
     }
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kw: Any) -> Any:
-        if isinstance(value, NotANumber):
-            raise fault(f"is {value.spelled}", "a placeholder had no number; take the field out or fill it")
+        # As TradingView spells it; NAN is a fund's ticker.
+        if isinstance(value, NotANumber) or value in ("NaN", "null"):
+            raise fault(f"is {value}", "a placeholder had no number; take the field out or fill it")
         if isinstance(value, dict | list):
             raise fault("must be one value", "write text or a number, not a list or an object")
         if isinstance(value, str):
@@ -118,6 +121,32 @@ class Number(Value):
         return plain(value)
 
 
+class SignedNumber(Value):
+    """A plain decimal, zero and below too: the size of a strategy's position."""
+
+    def understood(self, value: Any) -> Decimal:
+        if isinstance(value, str) and _SIGNED_NUMBER.fullmatch(value.strip()):
+            value = Decimal(value.strip())
+        if not isinstance(value, Decimal) or not value:
+            return value if isinstance(value, Decimal) else cast(Decimal, Number().deserialize(value))
+        size = cast(Decimal, Number().deserialize(abs(value)))
+        return -size if value < 0 else size
+
+
+class Part(Value):
+    """A part of the position on a dialect's own scale, above 0 and up to `whole`. Returns a fraction, 1 for all of it."""
+
+    def __init__(self, whole: int, **kw: Any) -> None:
+        super().__init__(**kw)
+        self.whole = whole
+
+    def understood(self, value: Any) -> Decimal:
+        part: Decimal = Number().deserialize(value)
+        if part > self.whole:
+            raise fault(f"is over {self.whole}: {part:f}", f"here {self.whole} is the whole position")
+        return plain(part / self.whole)
+
+
 class Percent(Value):
     """A fraction below 1, or text with a percent sign up to `100%`. Returns the fraction, 1 for `100%`."""
 
@@ -150,6 +179,17 @@ class Guard(Value):
             raise fault(
                 f"must be long or short, not {_spelled(value)}", "the side of the position to close"
             ) from None
+
+
+class Standing(Value):
+    """Where a strategy stands: `long`, `short` or `flat`."""
+
+    def understood(self, value: Any) -> Stance:
+        try:
+            return Stance(value.strip().lower())
+        except (ValueError, AttributeError):
+            hint = 'as "{{strategy.market_position}}" writes it'
+            raise fault(f"must be long, short or flat, not {_spelled(value)}", hint) from None
 
 
 class YesNo(Value):

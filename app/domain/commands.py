@@ -80,6 +80,8 @@ class FlattenMatching:
     instrument: str | None = None
     side: Side | None = None
     cancel_orders: bool = True
+    max_positions: int | None = None
+    """It closes nothing if more than so many match; None: any number."""
 
     def __post_init__(self) -> None:
         if not (self.account or self.instrument or self.side):
@@ -91,6 +93,8 @@ class FlattenEverything:
     """Close every position of every account that the broker's credential reaches, and cancel every order."""
 
     broker: str
+    max_positions: int | None = None
+    """It closes nothing if more than so many are open; None: any number."""
 
 
 Command = ClosePosition | FlattenMatching | FlattenEverything

@@ -32,6 +32,7 @@ class Attention(StrEnum):
     POSITION_CHANGED = "position_changed"
     NOTHING_OPEN_SUSPECT = "nothing_open_suspect"
     UNPROTECTED = "unprotected"
+    TOO_MANY_POSITIONS = "too_many_positions"
 
 
 class IllegalTransition(Exception):

@@ -91,14 +91,14 @@ def write_reads(connection: Connection, claim: Claim) -> None:
 
 
 def end_unsent(connection: Connection, claim: Claim) -> None:
-    """The attempts in flight never left: the ledger failed as they were to be committed."""
+    """The attempts in flight never left: the ledger failed as they were to be committed. The claim is as it was before."""
     reason = "the ledger failed before the first byte"
     connection.execute(
         update(_attempts)
         .where(_attempts.c.command == claim.id, _attempts.c.outcome.is_(None))
         .values(answered_at=now(), outcome=NotSent.outcome, detail=reason)
     )
-    detail = {"from": Status.SENDING, "to": Status.QUEUED, "reason": reason}
+    detail = {"from": Status.SENDING, "to": claim.status, "reason": reason}
     record(connection, claim.id, "status", claim.owner, detail)
 
 

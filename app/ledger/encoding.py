@@ -35,6 +35,8 @@ def columns_of(command: Command, today: date) -> dict[str, Any]:
         "urgency": urgency_of(command),
         "cancel_orders": True,
     }
+    if not isinstance(command, ClosePosition):
+        row["max_positions"] = command.max_positions
     if isinstance(command, FlattenEverything):
         return row
     row |= _lane(command.account, command.instrument, today)
@@ -72,9 +74,10 @@ def command_of(row: Row[Any]) -> Command:
             size = _size(row)
             return ClosePosition(row.broker, row.account, row.instrument, size, side, row.cancel_orders)
         case Action.FLATTEN:
-            return FlattenMatching(row.broker, row.account, row.instrument, side, row.cancel_orders)
+            filters = (row.account, row.instrument, side, row.cancel_orders)
+            return FlattenMatching(row.broker, *filters, row.max_positions)
         case Action.FLATTEN_EVERYTHING:
-            return FlattenEverything(row.broker)
+            return FlattenEverything(row.broker, row.max_positions)
 
 
 def _size(row: Row[Any]) -> Size:

@@ -50,9 +50,21 @@ class Wish:
     sender_id: str | None = None
     fired_at: datetime | None = None
     max_age: float = 300
+    max_lag: float | None = None
+    """Seconds from firing to arrival after which the sender wants it no more; None: `max_age` decides."""
+    stale_hint: str | None = None
+    """What to change in the alert, should it be too old."""
     dedupe_window: float = 30
     symbol: str | None = None
     """The sender's name of the instrument, where the venue has another."""
+    ignored: str | None = None
+    """Why it asks for nothing; None: it does."""
+    dry_run: bool = False
+    """Its commands are kept to be shown, and are never sent."""
+
+    def too_old(self, moment: datetime) -> bool:
+        longest = self.max_age if self.max_lag is None else min(self.max_age, self.max_lag)
+        return self.fired_at is not None and self.fired_at + timedelta(seconds=longest) <= moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +95,9 @@ def accept(ledger: Ledger, delivery: Delivery, wish: Wish) -> Taken:
             _count_delivery(connection, first)
             return Taken(first, commands_of(connection, first), duplicate=True)
         warnings = [*wish.warnings, *_id_reused(connection, delivery.hook, wish.sender_id)]
-        _insert_alert(connection, alert, delivery, moment, "accepted", warnings, wish.sender_id)
+        warnings += _stale(wish, moment)
+        outcome = "ignored" if wish.ignored else "accepted"
+        _insert_alert(connection, alert, delivery, moment, outcome, warnings, wish.sender_id, wish.ignored)
         for command in wish.commands:
             _insert_command(connection, alert, delivery, command, wish, moment)
         return Taken(alert, commands_of(connection, alert), warnings=warnings)
@@ -129,10 +143,30 @@ def _claim_key(
     if found.expires_at is None and found.body != delivery.digest:
         raise KeyReused(found.alert)
     ran_out = found.expires_at is not None and found.expires_at <= moment
-    if ran_out or _did_not_happen(connection, found.alert):
-        connection.execute(update(keys).where(keys.c.key == key).values(**row))
-        return None
-    return str(found.alert)
+    if not ran_out and not _did_not_happen(connection, found.alert, wish):
+        return str(found.alert)
+    if not ran_out:
+        _pass_on(connection, found.alert, alert)
+    connection.execute(update(keys).where(keys.c.key == key).values(**row))
+    return None
+
+
+def accepted_anew(connection: Connection, command: str) -> str | None:
+    """The alert as which that of a command was accepted anew; None: it was not."""
+    events = tables.events.c
+    known = select(events.detail).where(events.command == command, events.name == "accepted_anew")
+    detail = connection.execute(known.limit(1)).scalar()
+    return detail["alert"] if detail else None
+
+
+def _pass_on(connection: Connection, first: str, alert: str) -> None:
+    """What did not happen is asked for again: the first asks nobody for anything any more."""
+    commands = tables.commands
+    for row in commands_of(connection, first):
+        record(connection, row.id, "accepted_anew", row.hook, {"alert": alert})
+        if row.attention is not None:
+            noted = update(commands).where(commands.c.id == row.id)
+            connection.execute(noted.values(attention=None, acknowledged=row.attention))
 
 
 def _key(delivery: Delivery, wish: Wish) -> tuple[str, float | None]:
@@ -144,12 +178,19 @@ def _key(delivery: Delivery, wish: Wish) -> tuple[str, float | None]:
     return f"{delivery.hook} body {delivery.digest}", wish.dedupe_window
 
 
-def _did_not_happen(connection: Connection, alert: str) -> bool:
-    """Whether nothing that the alert asked for is open, done, or may have happened in part."""
+def _did_not_happen(connection: Connection, alert: str, wish: Wish) -> bool:
+    """Whether nothing that the alert asked for is open, done, or may have happened in part.
+
+    One that was ignored, or only shown, is another when its hook has learnt what to do with it.
+    """
     commands, closed, attempts = tables.commands.c, tables.closed_positions.c, tables.attempts.c
     rows = commands_of(connection, alert)
+    if not rows:
+        return bool(wish.commands)
+    if all(row.dry_run for row in rows):
+        return not wish.dry_run
     harmless = {Status.EXPIRED, Status.NOTHING_OPEN, Status.GAVE_UP}
-    if not rows or any(row.status not in harmless for row in rows):
+    if any(row.status not in harmless for row in rows):
         return False
     gave_up = select(commands.id).where(commands.alert == alert, commands.status == Status.GAVE_UP)
     something_closed = select(closed.seq).where(closed.command.in_(gave_up))
@@ -173,6 +214,13 @@ def _id_reused(connection: Connection, hook: str, sender_id: str | None) -> list
         return []
     hint = "make it unique: {{strategy.order.id}}-{{timenow}}"
     return [{"field": "id", "message": "id_reused", "hint": hint}]
+
+
+def _stale(wish: Wish, moment: datetime) -> list[dict[str, Any]]:
+    if not wish.too_old(moment):
+        return []
+    hint = wish.stale_hint or "check the sender's clock, and what delays its alerts"
+    return [{"field": "time", "message": "too_old", "hint": hint}]
 
 
 def _count_delivery(connection: Connection, alert: str) -> None:
@@ -216,7 +264,7 @@ def _insert_command(
     connection: Connection, alert: str, delivery: Delivery, command: Command, wish: Wish, moment: datetime
 ) -> None:
     expires_at = (wish.fired_at or moment) + timedelta(seconds=wish.max_age)
-    too_old = expires_at <= moment
+    status, reason, attention = _at_first(wish, moment)
     command_id = new_id()
     connection.execute(
         insert(tables.commands).values(
@@ -224,22 +272,34 @@ def _insert_command(
             alert=alert,
             hook=delivery.hook,
             **columns_of(command, moment.date()),
-            status=Status.EXPIRED if too_old else Status.QUEUED,
-            reason=f"too old: it fired at {wish.fired_at:%Y-%m-%dT%H:%M:%SZ}" if too_old else None,
-            attention=Attention.EXPIRED if too_old else None,
+            status=status,
+            reason=reason,
+            attention=attention,
             accepted_at=moment,
             expires_at=expires_at,
-            settled_at=moment if too_old else None,
-            due_at=None if too_old else moment,
+            settled_at=moment if status.final else None,
+            due_at=None if status.final else moment,
             fence=0,
             fixed=False,
+            dry_run=wish.dry_run,
         )
     )
     record(
         connection, command_id, "accepted", delivery.hook, {"symbol": wish.symbol} if wish.symbol else None
     )
-    if too_old:
-        record(connection, command_id, "status", delivery.hook, {"from": "queued", "to": Status.EXPIRED})
+    if status.final:
+        record(connection, command_id, "status", delivery.hook, {"from": Status.QUEUED, "to": status})
+
+
+def _at_first(wish: Wish, moment: datetime) -> tuple[Status, str | None, Attention | None]:
+    """The status of a new command, the reason, and whether somebody must look."""
+    if wish.too_old(moment):
+        hint = f"; {wish.stale_hint}" if wish.stale_hint else ""
+        reason = f"too old: it fired at {wish.fired_at:%Y-%m-%dT%H:%M:%SZ}{hint}"
+        return Status.EXPIRED, reason, None if wish.dry_run else Attention.EXPIRED
+    if wish.dry_run:
+        return Status.CANCELLED, "shadow mode: its hook has dry_run = true, and sends nothing", None
+    return Status.QUEUED, None, None
 
 
 def _digest(text: str) -> str:

@@ -124,10 +124,10 @@ class Journal:
             one_at_a_time(connection)
             mine = and_(_commands.c.id == claim.id, _commands.c.fence == claim.fence)
             status = connection.execute(select(_commands.c.status).where(mine)).scalar()
-            if status not in (Status.SENDING, Status.QUEUED):
+            if status not in (Status.SENDING, claim.status):
                 return  # somebody else took over
             freed = {"due_at": now(), "lease_owner": None, "lease_until": None}
-            connection.execute(update(_commands).where(mine).values(status=Status.QUEUED, **freed))
+            connection.execute(update(_commands).where(mine).values(status=claim.status, **freed))
             if status == Status.SENDING:
                 end_unsent(connection, claim)
 

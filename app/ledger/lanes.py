@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, FromClause, and_, exists, false, or_, select
 
+from app.domain.commands import Action
 from app.domain.instruments import Contract
 from app.domain.statuses import UNSETTLED, Status
 from app.ledger import tables
@@ -79,7 +80,8 @@ def _blocked(mine: Columns, others: FromClause, can_flip: Collection[str]) -> Co
 def _may_still_close(mine: Columns, other: Columns, can_flip: Collection[str]) -> ColumnElement[bool]:
     """Whether what the other sent may still act on a position that it could turn round.
 
-    A whole close or a flatten goes on beside one that works: it cancels that one's order first.
+    A whole close or a flatten goes on beside one that works: it cancels that one's order first. A flatten that is made of
+    several calls may wait with one of them, and have another in doubt.
     """
     if not can_flip:
         return false()
@@ -87,9 +89,18 @@ def _may_still_close(mine: Columns, other: Columns, can_flip: Collection[str]) -
         mine.broker.in_(can_flip),
         or_(
             other.status == Status.IN_DOUBT,
+            and_(_under_way(other), or_(~_under_way(mine), other.seq < mine.seq)),
             and_(other.status == Status.WORKING, mine.urgency == PARTIAL),
         ),
     )
+
+
+def _under_way(flatten: Columns) -> ColumnElement[bool]:
+    """Whether it is a flatten of several calls that waits with one of them, and may have others in doubt or at work.
+
+    Of two of those the earlier goes first: else each would wait for the other.
+    """
+    return and_(flatten.status == Status.QUEUED, flatten.fixed, flatten.action != Action.CLOSE)
 
 
 def waiting_for(command_id: str) -> ColumnElement[bool]:

@@ -7,13 +7,14 @@ from typing import Any
 from sqlalchemy import Connection, Row, and_, insert, or_, select, update
 
 from app.domain.commands import Action
+from app.domain.failures import REPORTED
 from app.domain.statuses import UNSETTLED, Attention, Status
 from app.ledger import tables
 from app.ledger.claim import MAY_HAVE_ACTED
 from app.ledger.connection import Ledger
 from app.ledger.encoding import columns_of, command_of
 from app.ledger.events import record
-from app.ledger.intake import new_id
+from app.ledger.intake import accepted_anew, new_id
 from app.ledger.overdue import unprotected
 from app.ledger.superseding import tell_of_superseded
 from app.ledger.turns import one_at_a_time
@@ -91,8 +92,14 @@ def retry(ledger: Ledger, command_id: str, actor: str, reason: str, max_age: flo
         if row.status in UNSETTLED:
             hint = "cancel or resolve it first" if row.status != Status.SENDING else "wait for its answer"
             raise NotPossible(f"it is {row.status}: it goes on by itself, or may still act", hint)
+        if row.dry_run:
+            raise NotPossible(
+                "its hook was in shadow mode: nothing of it was ever to be sent", "send a new alert"
+            )
         if row.status not in RETRYABLE:
             raise NotPossible(f"it is {row.status}: there is nothing to do again", "send a new alert")
+        if anew := accepted_anew(connection, row.id):
+            raise NotPossible(f"its alert came again, and was accepted anew as {anew}", "look at that one")
         known = connection.execute(select(_commands.c.id).where(_commands.c.retry_of == row.id)).scalar()
         if known:
             raise NotPossible(f"it was retried already, by command {known}", "retry that one if it must be")
@@ -101,7 +108,8 @@ def retry(ledger: Ledger, command_id: str, actor: str, reason: str, max_age: flo
 
 def _insert_retry(connection: Connection, row: Row[Any], actor: str, reason: str, max_age: float) -> str:
     moment: datetime = connection.execute(select(now())).scalar_one()
-    asked = columns_of(command_of(row), moment.date())
+    # Somebody looked at how many there are, and wants it all the same.
+    asked = columns_of(command_of(row), moment.date()) | {"max_positions": None}
     again = new_id()
     connection.execute(
         insert(_commands).values(
@@ -127,6 +135,9 @@ def _what_is_left(connection: Connection, row: Row[Any]) -> dict[str, Any]:
     """The size of a part that may have acted: less by what was closed, or was seen to be gone, as the venue counts."""
     if (row.quantity is None and row.percent is None) or not _close_may_have_acted(connection, row.id):
         return {}
+    if row.status == Status.CANCELLED and _order_may_live(connection, row.id):
+        why = "its order may still fill, and a second would close as much again"
+        raise NotPossible(why, "look at the broker, then send an alert for what is left")
     closed = tables.closed_positions.c
     done = connection.execute(select(closed.quantity).where(closed.command == row.id)).scalars().all()
     after = row.holdings[0]["after"] if row.holdings else None
@@ -150,7 +161,7 @@ def _end(connection: Connection, row: Row[Any], reason: str, actor: str) -> None
     attention = None
     if connection.execute(naked).first() or (acted and takes_orders):
         attention = Attention.UNPROTECTED
-    elif row.status == Status.WORKING:
+    elif row.status == Status.WORKING or (row.action != Action.CLOSE and _order_may_live(connection, row.id)):
         # The broker took it: its order may be at work still.
         attention, reason = (
             Attention.STILL_OPEN,
@@ -175,6 +186,17 @@ def _close_may_have_acted(connection: Connection, command_id: str) -> bool:
     unsure = or_(attempts.outcome.is_(None), attempts.outcome.in_(MAY_HAVE_ACTED))
     reports = connection.execute(select(attempts.report).where(closes, unsure)).scalars().all()
     return any(report is None or not report["nothing_open"] for report in reports)
+
+
+def _order_may_live(connection: Connection, command_id: str) -> bool:
+    """Whether the broker took a close of it, or may take one yet."""
+    attempts = tables.attempts.c
+    taken = or_(attempts.outcome == REPORTED, attempts.settles_at > now())
+    unsure = or_(attempts.outcome.is_(None), attempts.outcome.in_(MAY_HAVE_ACTED))
+    wanted = select(attempts.seq).where(
+        attempts.command == command_id, attempts.kind == "close", unsure, taken
+    )
+    return connection.execute(wanted.limit(1)).first() is not None
 
 
 def _may_have_acted(row: Row[Any]) -> bool:

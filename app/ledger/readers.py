@@ -1,7 +1,8 @@
 """What is read from the ledger: one question a function. Lists are newest first and page by keyset, never by offset."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, Table, func, select
@@ -98,6 +99,21 @@ def histories(ledger: Ledger, commands: Sequence[Row[Any]]) -> list[CommandHisto
 def alert(ledger: Ledger, alert_id: str) -> Row[Any] | None:
     with ledger.reading() as connection:
         return connection.execute(select(tables.alerts).where(tables.alerts.c.id == alert_id)).first()
+
+
+def last_uses(ledger: Ledger, hook: str, labels: Iterable[str]) -> dict[str, datetime | None]:
+    """When each secret of a hook was last used, by its label; None: never."""
+    alerts = tables.alerts.c
+    with ledger.reading() as connection:
+        return {
+            label: connection.execute(
+                select(alerts.received_at)
+                .where(alerts.hook == hook, alerts.secret_label == label)
+                .order_by(alerts.seq.desc())
+                .limit(1)
+            ).scalar()
+            for label in labels
+        }
 
 
 def commands_of_alerts(ledger: Ledger, alert_ids: Sequence[str]) -> dict[str, list[str]]:

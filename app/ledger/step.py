@@ -46,4 +46,7 @@ class Step:
     """None: as it was."""
     closed: tuple[ClosedPosition, ...] = ()
     cancel: tuple[Order, ...] = ()
-    """Orders of ours that are to be cancelled before anything else: nothing is left for them to close."""
+    """Orders that are to be cancelled before anything else."""
+    ours: bool = True
+    """Whether those orders are the command's own, which have nothing left to close: that is never too late. Others are
+    cancelled like everything that is sent: in time, and not while it is paused."""

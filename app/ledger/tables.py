@@ -48,6 +48,7 @@ alerts = Table(
     Column("sender_id", String(64)),  # SHA-256 of the sender's own id; null: none given
     Column("deliveries", Integer, nullable=False),
     Index("ix_alerts_hook_sender_id", "hook", "sender_id"),
+    Index("ix_alerts_hook_secret_label_seq", "hook", "secret_label", "seq"),  # when each label was last used
 )
 
 alert_keys = Table(
@@ -98,6 +99,8 @@ commands = Table(
     Column("fence", Integer, nullable=False),  # counts the takings; a stale holder's writes miss
     Column("holdings", Json),  # before, target and after of each position; null: not known yet
     Column("fixed", Boolean, nullable=False),  # an attempt may have left: before and target stay
+    Column("dry_run", Boolean, nullable=False, server_default=false()),  # its hook shows, and sends nothing
+    Column("max_positions", Integer),  # a flatten of more stops; null: of any number
     Index("ix_commands_due", "due_at", "urgency", "seq"),
     _partial_index("ix_commands_lease", "lease_until", where="lease_owner IS NOT NULL"),
     Index("ix_commands_status_seq", "status", "seq"),
@@ -186,6 +189,18 @@ broker_leases = Table(
     Column("broker", Text, primary_key=True),
     Column("owner", Text, nullable=False),
     Column("until", Instant, nullable=False),
+)
+
+# Calls at the door that nobody authenticated.
+strangers = Table(
+    "strangers",
+    metadata,
+    Column("address", Text, primary_key=True),
+    Column("hook", Text, primary_key=True),  # empty: there is none of the name that was called
+    Column("reason", String(32), primary_key=True),
+    Column("first_at", Instant, nullable=False),
+    Column("last_at", Instant, nullable=False, index=True),
+    Column("times", Integer, nullable=False),
 )
 
 # What operators stopped. A row is there while nothing is sent for it.

@@ -7,6 +7,8 @@ import structlog
 from flask import Flask, Response, render_template, request
 from flask.sessions import SecureCookieSessionInterface
 from flask_wtf import CSRFProtect
+from limits.storage import MemoryStorage
+from limits.strategies import MovingWindowRateLimiter
 from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
@@ -19,6 +21,7 @@ from app.web.hooks import hooks
 from app.web.operations import operations
 from app.web.probes import probes
 from app.web.problems import problem, problem_of
+from app.web.strangers import Strangers
 from config.environment import Settings, load
 from config.file import Role
 from config.logging import configure_logging
@@ -92,6 +95,8 @@ def _open(app: Flask, settings: Settings) -> None:
     app.extensions["flatwire_hooks"] = settings.configuration.hooks
     app.extensions["flatwire_brokers"] = settings.configuration.brokers
     app.extensions["flatwire_api_tokens"] = settings.api_tokens
+    app.extensions["flatwire_strangers"] = Strangers()
+    app.extensions["flatwire_hook_rates"] = MovingWindowRateLimiter(MemoryStorage())
     app.extensions["flatwire_doorbell"] = Doorbell(settings.redis_url, tls_verify=settings.redis_tls_verify)
 
 

@@ -8,7 +8,8 @@ from flask_smorest import Api, Blueprint
 from werkzeug.exceptions import HTTPException
 
 from app import __version__
-from app.ledger import readers
+from app.alerts.hooks import Hook
+from app.ledger import readers, strangers
 from app.ledger.connection import Ledger
 from app.strict import Fault, faults_in
 from app.web import access, spreadsheet
@@ -21,6 +22,8 @@ from app.web.documents import (
     CommandPage,
     CommandQuery,
     CommandWithEvents,
+    FailedAuthenticationList,
+    HookList,
     PlaceFilters,
 )
 from app.web.operations import operations
@@ -28,7 +31,9 @@ from app.web.presentation import (
     alert_document,
     command_document,
     event_document,
+    hook_document,
     listed_closed_position,
+    stranger_document,
 )
 from app.web.problems import problem
 
@@ -50,8 +55,9 @@ class ProblemApi(Api):
 
 commands = Blueprint("commands", __name__, url_prefix="/api/v1")
 alerts = Blueprint("alerts", __name__, url_prefix="/api/v1")
+hooks = Blueprint("hook_list", __name__, url_prefix="/api/v1")
 closed_positions = Blueprint("closed_positions", __name__, url_prefix="/api/v1")
-for _blueprint in (commands, alerts, closed_positions):
+for _blueprint in (commands, alerts, hooks, closed_positions):
     _blueprint.before_request(access.require_token)
 
 
@@ -105,6 +111,24 @@ class Alert(MethodView):
         return alert_document(row, readers.commands_of_alerts(_ledger(), [row.id])[row.id])
 
 
+@hooks.route("/hooks")
+class Hooks(MethodView):
+    @hooks.response(200, HookList)
+    def get(self) -> dict[str, Any]:
+        """The hooks of the configuration file, and when each secret was last used."""
+        known: dict[str, Hook] = current_app.extensions["flatwire_hooks"]
+        uses = {name: readers.last_uses(_ledger(), name, hook.labels) for name, hook in known.items()}
+        return {"items": [hook_document(hook, uses[name]) for name, hook in known.items()], "next": None}
+
+
+@hooks.route("/failed-authentications")
+class FailedAuthentications(MethodView):
+    @hooks.response(200, FailedAuthenticationList)
+    def get(self) -> dict[str, Any]:
+        """Calls at the door that nobody authenticated, by address, hook and reason: the latest first."""
+        return {"items": [stranger_document(row) for row in strangers.latest(_ledger())], "next": None}
+
+
 @closed_positions.route("/closed-positions")
 class ClosedPositions(MethodView):
     @closed_positions.arguments(ClosedPositionQuery, location="query")
@@ -141,7 +165,7 @@ def init_app(app: Flask) -> None:
         },
     }
     api = ProblemApi(app)
-    for blueprint in (commands, alerts, closed_positions, operations):
+    for blueprint in (commands, alerts, hooks, closed_positions, operations):
         api.register_blueprint(blueprint)
 
 

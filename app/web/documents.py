@@ -193,6 +193,7 @@ class CommandDocument(Document):
     status = fields.String(metadata={"enum": [str(status) for status in Status]})
     reason = _text()
     attention = _text()
+    dry_run = fields.Boolean(metadata={"description": "of a hook in shadow mode: nothing of it is sent"})
     accepted_at = _text(_TIME)
     settled_at = _text(_TIME)
     next_attempt_at = _text(_TIME)
@@ -217,10 +218,49 @@ class AlertDocument(Document):
     errors = fields.List(fields.Raw())
     warnings = fields.List(fields.Raw())
     text = _text("as received, its secrets gone")
+    size = fields.Integer(metadata={"description": "bytes as received"})
     source_address = _text()
     secret_label = _text()
     deliveries = fields.Integer()
     commands = fields.List(fields.String())
+
+
+class SecretDocument(Document):
+    label = _text()
+    last_used_at = _text(f"{_TIME}; null: never")
+
+
+class HookDocument(Document):
+    name = _text()
+    url = _text("without a secret")
+    broker = _text()
+    live = fields.Boolean()
+    dry_run = fields.Boolean(metadata={"description": "shadow mode"})
+    accounts = fields.List(fields.String())
+    allow = fields.List(fields.String())
+    instruments = fields.List(fields.String())
+    dialects = fields.List(fields.String())
+    sources = fields.List(fields.String())
+    secrets = fields.List(fields.Nested(SecretDocument))
+
+
+class HookList(Document):
+    items = fields.List(fields.Nested(HookDocument))
+    next = _text("always null: the list is whole")
+
+
+class FailedAuthenticationDocument(Document):
+    address = _text("from where")
+    hook = _text("null: there is none of the name that was called")
+    reason = _text("no_such_hook, no_secret, wrong_secret or wrong_signature")
+    first_at = _text(_TIME)
+    last_at = _text(_TIME)
+    times = fields.Integer()
+
+
+class FailedAuthenticationList(Document):
+    items = fields.List(fields.Nested(FailedAuthenticationDocument))
+    next = _text("always null: so many are kept, the latest")
 
 
 class PauseDocument(Document):

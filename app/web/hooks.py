@@ -1,32 +1,47 @@
 """The door: `POST /hooks/<hook>[/<secret>]`. The answer goes out before any broker is called."""
 
+import math
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from ipaddress import IPv6Address, ip_address
 from typing import Any
 
 import structlog
 from flask import Blueprint, Response, current_app, request
 from gunicorn.http.errors import ParseException
+from limits import RateLimitItemPerSecond
+from limits.strategies import MovingWindowRateLimiter
 from werkzeug.exceptions import ClientDisconnected
 
-from app.alerts.authentication import NotAuthenticated, authenticate, secret_in, without_secret
-from app.alerts.errors import AlertRefused, UnreadableAlert, WrongAlert
+from app.alerts.authentication import (
+    NotAuthenticated,
+    authenticate,
+    authenticate_signed,
+    secret_in,
+    without_secret,
+)
+from app.alerts.dialects import has_comments
+from app.alerts.errors import AlertRefused, NoExit, NotAllowed, UnreadableAlert, WrongAlert
 from app.alerts.grammar import fields_of
 from app.alerts.hooks import Hook
 from app.alerts.mapping import Request, request_of
-from app.alerts.redaction import kept_text, without
+from app.alerts.redaction import kept_text, secret_named_in, without
 from app.ledger.connection import Ledger
 from app.ledger.encoding import columns_of
-from app.ledger.intake import Delivery, KeyReused, Wish, accept, refuse
+from app.ledger.intake import Delivery, KeyReused, Taken, Wish, accept, refuse
 from app.ledger.readers import Record
 from app.ledger.waiting import one_deadline
 from app.queueing import Doorbell
 from app.strict import Fault, did_you_mean
 from app.web.presentation import command_summary, planned_summary
 from app.web.problems import problem, problem_of
+from app.web.strangers import Strangers
 
 LARGEST_BODY = 16 * 1024
+_RATE_WINDOW = 10
+"""Seconds over which a hook's own rate is measured."""
 
 log = structlog.get_logger(__name__)
 hooks = Blueprint("hooks", __name__)
@@ -45,31 +60,108 @@ def _take(name: str, secret: str | None) -> Response | tuple[dict[str, Any], int
     body = _body()
     if body is None:
         return problem(400, "The alert can't be read", "the body did not arrive whole; send it again")
+    fields = _fields(body, hook)
+    offered = _offered(fields, body, secret)
     try:
-        label, fields, spoken = _authenticated(hook, body, secret)
+        label = _authenticated(hook, offered, body)
     except NotAuthenticated as exc:
-        log.warning("not_authenticated", source_address=request.remote_addr)
-        return problem_of(exc)
+        return _turned_away(exc, hook, offered)
     assert hook is not None, "only a hook that exists authenticates"
     delivery = Delivery(
         hook=hook.name,
         body=body,
-        text=kept_text(body[:LARGEST_BODY], spoken),
+        text=kept_text(body[:LARGEST_BODY], offered.secret),
         secret_label=label,
-        source_address=request.remote_addr,
+        source_address=_address(),
     )
     dry_run = False
     try:
+        _check_source(hook)
+        if wait := _over_its_rate(hook):
+            return _too_fast(hook, wait)
         dry_run = _dry_run()
         return _answer(hook, delivery, fields, dry_run)
     except AlertRefused as exc:
-        refused = _without_secret(exc, spoken)
+        refused = _without_secret(exc, offered.secret)
         alert = None if dry_run else _kept(delivery, refused, refused.faults)
         if len(body) > LARGEST_BODY:
             return problem(413, "The alert is too large", str(refused), errors=refused.faults, alert=alert)
         return problem_of(refused, alert)
     except KeyReused as exc:
         return problem_of(exc, _kept(delivery, exc, [Fault("", str(exc))]))
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """What a sender shows of itself: a secret, or a signature of the body."""
+
+    secret: str = ""
+    signed: bool = False
+
+    @property
+    def what_failed(self) -> str:
+        return "wrong_signature" if self.signed else "wrong_secret" if self.secret else "no_secret"
+
+
+def _offered(fields: dict[str, Any] | AlertRefused, body: bytes, path_secret: str | None) -> Offered:
+    """The first that is there: in the path, the header, the text; else a signature."""
+    given = path_secret if path_secret is not None else _bearer()
+    if given is None:
+        given = secret_named_in(body) if isinstance(fields, AlertRefused) else secret_in(fields)
+    if given is not None:
+        return Offered(given)
+    return Offered(signed="webhook-signature" in request.headers)
+
+
+def _authenticated(hook: Hook | None, offered: Offered, body: bytes) -> str:
+    """The label of the secret that was used. Raises NotAuthenticated."""
+    if offered.signed:
+        return authenticate_signed(hook, dict(request.headers), body)
+    return authenticate(hook, offered.secret)
+
+
+def _turned_away(exc: NotAuthenticated, hook: Hook | None, offered: Offered) -> Response:
+    reason = offered.what_failed if hook else "no_such_hook"
+    log.warning(
+        "not_authenticated", source_address=_address(), hook=hook.name if hook else None, reason=reason
+    )
+    strangers: Strangers = current_app.extensions["flatwire_strangers"]
+    wait = strangers.turn_away(_ledger(), _address(), hook.name if hook else None, reason)
+    if wait is None:
+        return problem_of(exc)
+    detail = f"from this address; wait {wait} s. A right secret is taken all the same"
+    headers = {"Retry-After": str(wait)}
+    return problem(429, "Too many failed authentications", detail, headers=headers)
+
+
+def _check_source(hook: Hook) -> None:
+    """Raises NotAllowed unless the hook may be called from where the call came."""
+    if not hook.sources:
+        return
+    try:
+        address = ip_address(_address() or "")
+    except ValueError:
+        address = None
+    if isinstance(address, IPv6Address) and address.ipv4_mapped:
+        address = address.ipv4_mapped
+    if address is None or not any(address in network for network in hook.sources):
+        hint = "add it to the sources of the hook, or mend TRUSTED_PROXIES if it is a proxy's"
+        raise NotAllowed(Fault("", f"this hook may not be called from {_address()}", hint))
+
+
+def _over_its_rate(hook: Hook) -> int:
+    """The seconds to wait if the hook had more alerts than its own `rate` lets through; else 0."""
+    if hook.rate is None:
+        return 0
+    limiter: MovingWindowRateLimiter = current_app.extensions["flatwire_hook_rates"]
+    allowed = RateLimitItemPerSecond(math.ceil(hook.rate * _RATE_WINDOW), _RATE_WINDOW)
+    return 0 if limiter.hit(allowed, hook.name) else 1
+
+
+def _too_fast(hook: Hook, wait: int) -> Response:
+    log.warning("hook_rate_exceeded", hook=hook.name)
+    detail = f"hook {hook.name} takes {hook.rate:g} a second; nothing was kept: send it again"
+    return problem(503, "Too many alerts", detail, headers={"Retry-After": str(wait)})
 
 
 def _kept(delivery: Delivery, exc: Exception, faults: Sequence[Fault]) -> str:
@@ -83,7 +175,11 @@ def _without_secret(exc: AlertRefused, secret: str) -> AlertRefused:
     """The same refusal; its messages quote the text, and a misplaced secret with it."""
     return type(exc)(
         *(
-            Fault(without(fault.field, secret), without(fault.message, secret), fault.hint)
+            Fault(
+                without(fault.field, secret),
+                without(fault.message, secret),
+                kept_text(fault.hint.encode("utf-8", "replace"), secret) if fault.hint else None,
+            )
             for fault in exc.faults
         )
     )
@@ -92,11 +188,24 @@ def _without_secret(exc: AlertRefused, secret: str) -> AlertRefused:
 def _answer(hook: Hook, delivery: Delivery, fields: dict[str, Any] | AlertRefused, dry_run: bool) -> Any:
     if isinstance(fields, AlertRefused):
         raise fields
-    asked = request_of(without_secret(fields), hook, datetime.now(UTC))
-    if dry_run:
-        return _rehearsed(asked)
-    taken = accept(_ledger(), _with_header_key(delivery), _wish(asked, hook))
+    try:
+        asked = request_of(without_secret(fields), hook, datetime.now(UTC))
+    except NoExit as exc:
+        if dry_run:
+            return {"status": "ignored", "alert": None, "reason": str(exc)}, 200
+        wish = Wish(commands=(), dedupe_window=hook.dedupe_window, ignored=str(exc))
+    else:
+        if dry_run:
+            return _rehearsed(asked)
+        wish = _wish(asked, hook)
+    return _taken(hook, accept(_ledger(), _with_header_key(delivery), wish), wish)
+
+
+def _taken(hook: Hook, taken: Taken, wish: Wish) -> tuple[dict[str, Any], int]:
     summaries = [command_summary(row) for row in taken.commands]
+    if not summaries:
+        log.info("alert_ignored", hook=hook.name, alert=taken.alert, reason=wish.ignored)
+        return {"status": "ignored", "alert": taken.alert, "reason": wish.ignored}, 200
     if taken.duplicate:
         return {"status": "duplicate", "alert": taken.alert, "commands": summaries}, 200
     _ring(taken.commands)
@@ -109,27 +218,13 @@ def _answer(hook: Hook, delivery: Delivery, fields: dict[str, Any] | AlertRefuse
     }, 202
 
 
-def _authenticated(
-    hook: Hook | None, body: bytes, path_secret: str | None
-) -> tuple[str, dict[str, Any] | AlertRefused, str]:
-    """The label of the secret, the fields of the text (or why there are none), and the secret as it was given.
-
-    Raises NotAuthenticated. The text is read before the secret is known to be right only if it is what carries it.
-    """
-    given = path_secret if path_secret is not None else _bearer()
-    if given is not None:
-        return authenticate(hook, given), _fields(body, hook), given
-    fields = _fields(body, hook)
-    spoken = None if isinstance(fields, AlertRefused) else secret_in(fields)
-    return authenticate(hook, spoken or ""), fields, spoken or ""
-
-
 def _fields(body: bytes, hook: Hook | None) -> dict[str, Any] | AlertRefused:
     if len(body) > LARGEST_BODY:
         message = f"is larger than {LARGEST_BODY} bytes"
         return UnreadableAlert(Fault("", message, "an alert is a short text; send less"))
     try:
-        return fields_of(body, _known_accounts(hook))
+        comments = hook is not None and has_comments(hook.dialects)
+        return fields_of(body, _known_accounts(hook), comments=comments)
     except AlertRefused as exc:
         return exc
 
@@ -190,14 +285,18 @@ def _with_header_key(delivery: Delivery) -> Delivery:
 
 
 def _wish(asked: Request, hook: Hook) -> Wish:
+    shadow = [Fault("", "dry_run", f"hook {hook.name} is in shadow mode: nothing is sent")]
     return Wish(
         commands=asked.commands,
-        warnings=[warning.as_dict() for warning in asked.warnings],
+        warnings=[it.as_dict() for it in (*asked.warnings, *(shadow if hook.dry_run else ()))],
         sender_id=asked.sender_id,
         fired_at=asked.fired_at,
         max_age=hook.max_age,
+        max_lag=asked.max_lag,
+        stale_hint=asked.stale_hint,
         dedupe_window=hook.dedupe_window,
         symbol=asked.symbol,
+        dry_run=hook.dry_run,
     )
 
 
@@ -213,6 +312,11 @@ def _rehearsed(asked: Request) -> tuple[dict[str, Any], int]:
 def _ring(commands: Sequence[Record]) -> None:
     doorbell: Doorbell = current_app.extensions["flatwire_doorbell"]
     doorbell.ring(row.id for row in commands if row.settled_at is None)
+
+
+def _address() -> str | None:
+    """Where the call came from; behind proxies that are not trusted, the last of them. Not to be believed blindly."""
+    return request.remote_addr[:64] if request.remote_addr else None
 
 
 def _ledger() -> Ledger:

@@ -7,6 +7,7 @@ from typing import Any
 
 from flask import current_app, url_for
 
+from app.alerts.hooks import Hook
 from app.ledger.readers import CommandHistory, Record
 from app.ledger.types import decimal_text
 
@@ -78,6 +79,7 @@ def command_document(history: CommandHistory) -> dict[str, Any]:
         "status": row.status,
         "reason": row.reason,
         "attention": row.attention,
+        "dry_run": row.dry_run,
         "accepted_at": plain(row.accepted_at),
         "settled_at": plain(row.settled_at),
         "next_attempt_at": plain(row.due_at),
@@ -140,11 +142,45 @@ def alert_document(row: Record, commands: list[str]) -> dict[str, Any]:
         "errors",
         "warnings",
         "text",
+        "size",
         "source_address",
         "secret_label",
         "deliveries",
     )
     return {**{name: plain(getattr(row, name)) for name in names}, "commands": commands}
+
+
+def hook_document(hook: Hook, last_used: Mapping[str, datetime | None]) -> dict[str, Any]:
+    """A hook as its owner looks at it: what it may do, and which of its secrets are in use."""
+    return {
+        "name": hook.name,
+        "url": hook_url(hook),
+        "broker": hook.broker,
+        "live": hook.live,
+        "dry_run": hook.dry_run,
+        "accounts": list(hook.accounts),
+        "allow": sorted(hook.allow),
+        "instruments": list(hook.instruments),
+        "dialects": list(hook.dialects),
+        "sources": [str(network) for network in hook.sources],
+        "secrets": [{"label": label, "last_used_at": plain(at)} for label, at in last_used.items()],
+    }
+
+
+def hook_url(hook: Hook) -> str:
+    """Where its alerts go, without a secret; relative, unless PUBLIC_URL says where we are."""
+    return f"{current_app.config['PUBLIC_URL'] or ''}{url_for('hooks.take', name=hook.name)}"
+
+
+def stranger_document(row: Record) -> dict[str, Any]:
+    return {
+        "address": row.address,
+        "hook": row.hook or None,
+        "reason": row.reason,
+        "first_at": plain(row.first_at),
+        "last_at": plain(row.last_at),
+        "times": row.times,
+    }
 
 
 def event_document(row: Record) -> dict[str, Any]:

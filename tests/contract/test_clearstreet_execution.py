@@ -14,55 +14,22 @@ from app.domain.commands import ClosePosition, Command, FlattenEverything, Flatt
 from app.domain.failures import Refused
 from app.domain.positions import Side
 from app.ledger import operators
-from app.ledger.connection import Ledger
+from app.ledger.connection import Ledger, LedgerUnavailable
+from app.ledger.journal import Journal
 from tests.contract.markets import SECRETS, ClearStreetMarket
-from tests.shop import Shop, came_to, numbers
-from tests.simulators.clearstreet import Book, ClearStreetSimulator, OrderStatus
+from tests.contract.trading import AAPL, ACCOUNT, Trader, ended, part, trading_at_clear_street, whole
+from tests.shop import came_to, numbers
+from tests.simulators.clearstreet import ClearStreetSimulator, OrderStatus
 from workers import execution
 from workers.brokers.broker import Guard
 
-ACCOUNT, AAPL = "19816", "AAPL"
 PUT = "AAPL260320P00180000"
-
-
-class Trader(Shop):
-    """One worker at the simulated venue, long 10 AAPL."""
-
-    def __init__(self, ledger: Ledger, market: ClearStreetMarket) -> None:
-        super().__init__(ledger, market, market.settings)
-        self.market = market
-        self.book: Book = market.venue.book
-        self.book.set_position(19816, AAPL, "long", 10, "50.00", "51.00")
-        self.lowest = Decimal(10)
-
-    def let_pass(self, seconds: float) -> None:
-        super().let_pass(seconds)
-        self.lowest = min(self.lowest, self.held())
-
-    def held(self) -> Decimal:
-        return self.book.position(19816, AAPL)
-
-    def by_hand(self, quantity: int) -> None:
-        """The trader sells so many himself, at once."""
-        self.book.fill_order(self.book.work_order(19816, AAPL, "SELL", quantity, price="50.00").order_id)
 
 
 @pytest.fixture
 def trader(ledger: Ledger) -> Iterator[Trader]:
-    with ClearStreetSimulator(SECRETS["api_key"]) as venue:
-        yield Trader(ledger, ClearStreetMarket(venue))
-
-
-def whole(instrument: str = AAPL, **changes: Any) -> ClosePosition:
-    return ClosePosition("desk", ACCOUNT, instrument, **changes)
-
-
-def part(quantity: int = 4, **changes: Any) -> ClosePosition:
-    return whole(size=Quantity(Decimal(quantity)), **{"cancel_orders": False} | changes)
-
-
-def ended(trader: Trader, *ids: str) -> list[tuple[str, str | None]]:
-    return [came_to(trader.history(it)) for it in ids]
+    with trading_at_clear_street(ledger) as trading:
+        yield trading
 
 
 # Ways to a flip
@@ -490,3 +457,74 @@ def test_a_flatten_is_not_closed_where_the_venue_stops_showing_an_account(trader
 
 def _denied(guard: Guard) -> Any:
     raise Refused("Clear Street: Permission denied")
+
+
+def test_a_part_whose_order_may_still_fill_is_not_retried(trader: Trader) -> None:
+    """A second order beside the first would close twice what was asked."""
+    trader.book.market_open = False
+    (command_id,) = trader.take(part(4))
+    trader.wait(200)
+    operators.resolve(trader.ledger, command_id, False, "ada", "it never filled")
+
+    with pytest.raises(operators.NotPossible, match="may still fill"):
+        operators.retry(trader.ledger, command_id, "ada", "again", 86400)
+    trader.book.open_market()
+    trader.wait(30)
+    assert trader.held() == 6
+
+
+def test_who_says_it_is_done_is_told_while_its_order_can_not_be_cancelled(trader: Trader) -> None:
+    trader.book.market_open = False
+    (command_id,) = trader.take(part(4))
+    trader.wait(200)
+    cancel_orders = trader.market.broker.cancel_orders
+
+    def refused(_guard: Guard) -> Any:
+        raise Refused("the order can not be cancelled now")
+
+    trader.market.broker.cancel_orders = lambda *a: replace(cancel_orders(*a), make=refused)
+    operators.resolve(trader.ledger, command_id, True, "ada", "sold by hand")
+    trader.wait(300)
+
+    history = trader.history(command_id)
+    assert came_to(history) == ("working", "still_open")
+    assert len([it for it in history.attempts if it.kind == "cancel"]) < 20
+
+
+def test_a_lost_word_of_a_commit_does_not_make_a_working_close_look_unsent(
+    trader: Trader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trader.book.market_open = False
+    (command_id,) = trader.take(part(6))
+    trader.wait(30)
+    trader.by_hand(8)  # its own order is to be cancelled now
+    commit_begin = Journal._commit_begin
+
+    def kept_and_not_told(self: Journal, *args: Any) -> Any:
+        commit_begin(self, *args)
+        raise LedgerUnavailable("the word of the commit was lost")
+
+    monkeypatch.setattr(Journal, "_commit_begin", kept_and_not_told)
+    with pytest.raises(LedgerUnavailable):
+        trader.wait(60)
+    monkeypatch.undo()
+
+    assert trader.history(command_id).command.status == "working"
+    with pytest.raises(operators.NotPossible):
+        operators.cancel(trader.ledger, command_id, "ada", "not wanted")
+
+
+def test_what_our_own_order_closed_is_told_when_a_person_says_that_it_is_done(trader: Trader) -> None:
+    trader.book.fill_delay = 3600
+    (command_id,) = trader.take(part(6))
+    trader.work()
+    (order,) = trader.book.orders(19816, open_only=True)
+    trader.book.fill_order(order.order_id, 3)
+    trader.by_hand(3)
+    trader.wait(100)
+    operators.resolve(trader.ledger, command_id, True, "ada", "sold the rest by hand")
+    trader.wait(30)
+
+    history = trader.history(command_id)
+    assert history.command.status == "closed"
+    assert [row.order_ids for row in history.closed_positions] == [[order.order_id]]

@@ -1,6 +1,7 @@
 """From an alert's bytes to commands: what is taken, what is refused, and that nothing ever asks for more than it says."""
 
 import json
+import re
 from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -11,53 +12,47 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from app.alerts.errors import AlertRefused, NotAllowed, UnreadableAlert, WrongAlert
+from app.alerts.authentication import without_secret
+from app.alerts.dialects import has_comments
+from app.alerts.errors import AlertRefused, NoExit, NotAllowed, UnreadableAlert, WrongAlert
 from app.alerts.grammar import fields_of
-from app.alerts.hooks import Hook
 from app.alerts.mapping import Request, request_of
 from app.alerts.redaction import kept_text
 from app.alerts.schemas import ALIASES, FIELD_NAMES, SECRET_FIELDS
 from app.domain.commands import (
-    Action,
     ClosePosition,
     Command,
     FlattenEverything,
+    FlattenMatching,
     Fraction,
     Quantity,
     Whole,
     action_of,
 )
-from app.domain.venues import VENUES
+from config.file import Role, read
 
 CORPORA = Path(__file__).resolve().parents[1] / "alerts"
 NOW = datetime(2026, 3, 2, 14, 32, tzinfo=UTC)
 REFUSED = {"unreadable": UnreadableAlert, "wrong": WrongAlert, "not_allowed": NotAllowed}
 
 
-def hook(name: str, **settings: Any) -> Hook:
-    return Hook(name=name, broker="nt8", venue=VENUES["crosstrade"], **settings)
+class AnySecret(dict[str, str]):
+    """An environment in which each variable is set, each to another value."""
+
+    def get(self, name: str, _otherwise: Any = None) -> str:
+        return f"the value of {name}"
 
 
-HOOKS = {
-    "futures": hook(
-        "futures",
-        accounts=("Sim101", "Sim102"),
-        default_account="Sim101",
-        symbols={"MES1!": "MES 12-26"},
-    ),
-    "everything": hook("everything", accounts=("*",), allow=frozenset(Action)),
-    "careful": hook(
-        "careful", accounts=("Sim101",), require=("quantity",), ignore=("price",), instruments=("MES*",)
-    ),
-}
+HOOKS = read((CORPORA / "hooks.toml").read_text(), Role.CHECK, AnySecret()).hooks
 
 many = settings(max_examples=200, deadline=None)
 
 
 def asked(body: str | bytes, hook: str = "futures") -> Request:
-    """What a body asks of a hook. Raises AlertRefused."""
-    spelled = body.encode() if isinstance(body, str) else body
-    return request_of(fields_of(spelled, HOOKS[hook].accounts), HOOKS[hook], NOW)
+    """What a body asks of a hook. Raises AlertRefused and NoExit."""
+    spelled, own = body.encode() if isinstance(body, str) else body, HOOKS[hook]
+    fields = fields_of(spelled, own.accounts, comments=has_comments(own.dialects))
+    return request_of(without_secret(fields), own, NOW)
 
 
 def document_of(command: Command) -> dict[str, Any]:
@@ -80,20 +75,26 @@ def document_of(command: Command) -> dict[str, Any]:
     return {name: value for name, value in document.items() if value is not None}
 
 
-def corpus(name: str) -> list[Any]:
-    lines = (CORPORA / f"{name}.jsonl").read_text().splitlines()
-    return [pytest.param(json.loads(line), id=f"line {n}") for n, line in enumerate(lines, start=1)]
+def lines(*kinds: str) -> list[Any]:
+    """The lines of all corpora that say one of these things."""
+    return [
+        pytest.param(line, id=f"{path.stem} {number}")
+        for path in sorted(CORPORA.glob("*.jsonl"))
+        for number, written in enumerate(path.read_text().splitlines(), start=1)
+        if (line := json.loads(written)).keys() & set(kinds)
+    ]
 
 
-@pytest.mark.parametrize("line", corpus("accepted"))
+@pytest.mark.parametrize("line", lines("commands"))
 def test_an_alert_asks_for_exactly_these_commands(line: dict[str, Any]) -> None:
     request = asked(line["text"], line.get("hook", "futures"))
 
     assert [document_of(command) for command in request.commands] == line["commands"]
     assert [warning.message for warning in request.warnings] == line.get("warnings", [])
+    assert request.max_lag == line.get("max_lag")
 
 
-@pytest.mark.parametrize("line", corpus("refused"))
+@pytest.mark.parametrize("line", lines("refused"))
 def test_an_alert_is_refused_with_every_fault_and_a_hint_each(line: dict[str, Any]) -> None:
     with pytest.raises(REFUSED[line["refused"]]) as refusal:
         asked(line["text"], line.get("hook", "futures"))
@@ -104,6 +105,18 @@ def test_an_alert_is_refused_with_every_fault_and_a_hint_each(line: dict[str, An
     for fault, wanted in zip(faults, expected, strict=True):
         assert wanted["hint"] in f"{fault.message} {fault.hint}"
         assert fault.hint
+
+
+@pytest.mark.parametrize("line", lines("ignored"))
+def test_what_is_no_exit_is_ignored_with_the_reason(line: dict[str, Any]) -> None:
+    with pytest.raises(NoExit, match=re.escape(line["ignored"])):
+        asked(line["text"], line.get("hook", "futures"))
+
+
+def test_each_line_of_the_corpora_says_what_becomes_of_it() -> None:
+    told = len(lines("commands")) + len(lines("refused")) + len(lines("ignored"))
+
+    assert told == sum(len(path.read_text().splitlines()) for path in CORPORA.glob("*.jsonl"))
 
 
 @pytest.mark.parametrize("body", [b"\xff", b"close MES\xff", "close MES 12-26".encode("utf-16")])
@@ -149,13 +162,81 @@ def test_whatever_comes_is_understood_or_refused_and_never_wider_than_the_hook(
     body: bytes, name: str
 ) -> None:
     allowed = HOOKS[name]
-    with suppress(AlertRefused):
+    with suppress(AlertRefused, NoExit):
         request = asked(body, name)
         assert request.commands
         for command in request.commands:
             assert action_of(command) in allowed.allow
             if not isinstance(command, FlattenEverything):
                 assert allowed.all_accounts or command.account in allowed.accounts
+
+
+def fields_in(text: str) -> list[tuple[str, Any]]:
+    """The fields of a text in the order in which they stand there; of a sentence none."""
+    with suppress(ValueError):
+        found = json.loads(text)
+        return list(found.items()) if isinstance(found, dict) else []
+    pieces = [piece.partition("=") for piece in re.split("[;\r\n]", text) if "=" in piece]
+    return [(name.strip(), value.strip()) for name, _, value in pieces]
+
+
+def written(fields: list[tuple[str, Any]], text: str) -> str:
+    """The same fields as the text carries them; a name may stand there twice."""
+    if text.lstrip("\ufeff \r\n").startswith("{"):
+        return "{" + ", ".join(f"{json.dumps(name)}: {json.dumps(value)}" for name, value in fields) + "}"
+    return "\n".join(f"{name}={value}" for name, value in fields)
+
+
+MUTABLE = [
+    line
+    for param in lines("commands")
+    if len(fields_in((line := param.values[0])["text"])) > 1  # type: ignore[index]
+]
+BLANKS = ("", " ", "{{strategy.order.contracts}}", "NaN", "\u00a0")
+
+
+@settings(max_examples=600, deadline=None)
+@given(st.data(), st.sampled_from(MUTABLE), st.sampled_from(["blank", "misspell", "double", "both"]))
+def test_no_mutation_of_a_valid_text_makes_it_wider(data: st.DataObject, line: Any, mutation: str) -> None:
+    """Blanked, misspelt, corrupted or doubled: it is refused, or asks for the very same."""
+    text, name = line["text"], line.get("hook", "futures")
+    fields = fields_in(text)
+    before = asked(text, name).commands
+    at = data.draw(st.integers(0, len(fields) - 1), label="field")
+    key, value = fields[at]
+    if mutation in ("misspell", "both"):
+        cut = data.draw(st.integers(0, len(key) - 1), label="letter")
+        edits = (
+            key[:cut] + key[cut + 1 :],
+            key[:cut] + key[cut] + key[cut:],
+            key[:cut] + "x" + key[cut + 1 :],
+        )
+        key = data.draw(st.sampled_from(edits))
+        assume(key and key not in FIELD_NAMES)
+    if mutation in ("blank", "both"):
+        value = data.draw(st.sampled_from([*BLANKS, None]))
+        assume(value is not None or text.lstrip("\ufeff").startswith("{"))
+    fields[at : at + 1] = [(key, value)] * (2 if mutation == "double" else 1)
+
+    with suppress(AlertRefused, NoExit):
+        assert asked(written(fields, text), name).commands == before
+
+
+@pytest.mark.parametrize("carried", ["action=close;instrument=MES 12-26", "close MES 12-26"])
+def test_what_a_hook_demands_can_not_be_left_out(carried: str) -> None:
+    with pytest.raises(WrongAlert, match="quantity: is missing"):
+        asked(carried, "careful")
+
+
+@pytest.mark.parametrize(
+    ("text", "position"),
+    [("flatten Sim101", None), ("flatten long in Sim101", "long"), ("flatten MES 12-26 in Sim102", None)],
+)
+def test_a_flatten_carries_the_most_that_its_hook_lets_it_close(text: str, position: str | None) -> None:
+    (command,) = asked(text, "limited").commands
+
+    assert isinstance(command, FlattenMatching)
+    assert (command.max_positions, command.side) == (3, position)
 
 
 quantities = st.integers(1, 99).map(str)
@@ -242,6 +323,29 @@ def test_a_canonical_command_asks_for_itself(fields: dict[str, Any], size: dict[
     (command,) = asked(json.dumps(document)).commands
     assert document_of(command) == document
     assert asked(json.dumps(document_of(command))).commands == (command,)
+    spelled = {
+        name: str(value).lower() if value in (True, False) else value for name, value in document.items()
+    }
+    for carrier in ("semicolons", "lines", "commas"):
+        assert asked(carried(spelled, carrier)).commands == (command,)
+
+
+@many
+@given(
+    st.sampled_from(["", "4 ", "0.25% ", "100% of ", "12 of "]),
+    st.sampled_from(["", "long ", "short "]),
+    st.sampled_from(["MES 12-26", "MNQ 12-26", "ES"]),
+    st.sampled_from(["Sim101", "Sim102"]),
+)
+def test_a_canonical_sentence_asks_for_the_same_as_its_fields(
+    size: str, side: str, instrument: str, account: str
+) -> None:
+    (command,) = asked(f"close {size}{side}{instrument} in {account}").commands
+
+    assert asked(json.dumps(document_of(command))).commands == (command,)
+    assert isinstance(command, ClosePosition)
+    assert (command.instrument, command.account) == (instrument, account)
+    assert command.side == (side.strip() or None)
 
 
 secrets = st.text(

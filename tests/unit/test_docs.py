@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from app.alerts.schemas import ALIASES, SECRET_FIELDS, CloseSchema
+from app.alerts.dialects import DIALECTS
+from app.alerts.schemas import ALIASES, SCHEMAS, SECRET_FIELDS, CloseSchema, StrategySchema
 from app.cli import _parser
 from app.domain.capabilities import CAPABILITIES, TOLD_ELSEWHERE
-from app.domain.commands import Action
 from app.domain.statuses import Attention, Status
 from app.domain.venues import VENUES, Venue
 from app.web.documents import AlertQuery, ClosedPositionQuery, CommandQuery
@@ -45,7 +45,8 @@ def commands_of_the_command_line() -> list[str]:
     [
         ("architecture.md", [str(status) for status in Status]),
         ("architecture.md", [str(attention) for attention in Attention]),
-        ("alerts.md", [*CloseSchema().known_names(), *ALIASES, *SECRET_FIELDS, *Action]),
+        ("alerts.md", [*CloseSchema().known_names(), *StrategySchema().known_names(), *ALIASES]),
+        ("alerts.md", [*SECRET_FIELDS, *SCHEMAS, *DIALECTS]),
         ("configuration.md", [*environment_variables(), "FLATWIRE_CONFIG", "FLATWIRE_CONFIG_TOML"]),
         ("configuration.md", [*BrokerSchema().known_names(), *HookSchema().known_names()]),
         ("configuration.md", sorted(NOT_YET["hooks"] | {"rate", "burst"})),

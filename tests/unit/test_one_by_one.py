@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import update
 
 from app.domain.commands import FlattenEverything, FlattenMatching
-from app.domain.failures import Throttled
+from app.domain.failures import BrokerError, NotSent, Refused, Throttled
 from app.ledger import tables
 from app.ledger.connection import Ledger
 from app.ledger.types import from_now
@@ -100,3 +100,25 @@ def test_a_leg_in_doubt_is_not_judged_when_the_clock_jumps(
     time.sleep(HOLD)
     shop.wait(60)
     assert desk.book == {}
+
+
+@pytest.mark.parametrize(
+    ("then", "ends"),
+    [
+        (Throttled("too fast", retry_after=1), ("closed", None)),
+        (NotSent("refused to connect"), ("closed", None)),
+        (Refused("no such market"), ("rejected", "rejected")),
+    ],
+    ids=["throttled", "not sent", "refused"],
+)
+def test_a_leg_that_is_tried_again_after_a_doubt_and_not_sent_is_not_taken_for_done(
+    ledger: Ledger, then: BrokerError, ends: tuple[str, str | None]
+) -> None:
+    desk = OneByOne()
+    desk.hold(SIM, MES, 10)
+    desk.script("close", raises(LOST), raises(then))
+    shop = Shop(ledger, desk)
+    (flatten,) = shop.take(FLATTEN)
+    shop.wait(60)
+
+    assert came_to(shop.history(flatten)) == ends

@@ -10,7 +10,8 @@ from app.domain.failures import NotSent, OutcomeUnknown, Refused
 from app.domain.positions import Report
 from app.ledger import tables
 from app.ledger.connection import Ledger
-from app.ledger.operators import RETRYABLE
+from app.ledger.intake import Delivery, Wish, accept
+from app.ledger.operators import RETRYABLE, NotPossible, retry
 from tests.conftest import on_both_databases
 from tests.desk import LOST, Desk, acts_in_part, only_says, raises
 from tests.shop import MES, SIM, Shop, came_to, closed, part, whole
@@ -322,6 +323,9 @@ def test_a_part_of_which_nobody_saw_what_it_did_is_not_retried(door: Door, shop:
     door.act(f"commands/{command_id}/resolve", WHY | {"outcome": "not_done"})
 
     document = problem(door.act(f"commands/{command_id}/retry", WHY), 409, "")
+    assert "may still fill" in document["detail"]
+    shop.let_pass(30)
+    document = problem(door.act(f"commands/{command_id}/retry", WHY), 409, "")
     assert "not known" in document["detail"]
 
 
@@ -393,3 +397,19 @@ def test_an_outcome_is_one_of_two(door: Door, shop: Shop) -> None:
     answer = door.act(f"commands/{stuck(shop)}/resolve", WHY | {"outcome": "perhaps"})
 
     assert answer.status_code == 422
+
+
+def test_what_was_accepted_anew_is_neither_retried_nor_asked_about(ledger: Ledger, shop: Shop) -> None:
+    """The sender's own resend did it already: a retry would close as much again."""
+    delivery = Delivery("futures", b"close 4", "close 4", "main", header_key="evt-1")
+    first = accept(ledger, delivery, Wish([part(4)], max_age=60)).commands[0].id
+    shop.let_pass(61)
+    shop.work()
+    assert came_to(shop.history(first)) == ("expired", "expired")
+    anew = accept(ledger, delivery, Wish([part(4)], max_age=60))
+    shop.work()
+
+    assert came_to(shop.history(first)) == ("expired", None)
+    with pytest.raises(NotPossible, match=anew.alert):
+        retry(ledger, first, "ada", "it expired", 300)
+    assert shop.desk.held() == HELD - 4
