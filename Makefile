@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --requir
 SOURCES := app config workers tests
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-unit lint format bench rehearse fresh screenshots lock clean
+.PHONY: help run test test-unit lint format bench fuzz rehearse fresh screenshots lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -35,6 +35,9 @@ fresh: .venv/dev.stamp ## Do what the README says, in a clean clone and a tempor
 
 bench: .venv/dev.stamp ## Measure how long an alert takes, on each database
 	@$(BIN)/python -m tests.bench
+
+fuzz: .venv/dev.stamp ## Send 100,000 hostile texts to the door, in one process (TEXTS=1000)
+	@$(BIN)/python -m tests.fuzz $(TEXTS)
 
 rehearse: .venv/dev.stamp ## Play a series of bad days, and compare with the venues' books (SHORT=1: a sample)
 	@$(BIN)/python -m tests.rehearsal $(if $(SHORT),--short) $(SERIES)

@@ -80,6 +80,16 @@ SECRETS_OF = {
     "moved": "the secret of the moved hook",
 }
 """The secret of each hook that is taken as it stands."""
+HOOK_SECRETS = {
+    "HOOK_SECRET": SECRET,
+    "NEXT_SECRET": NEXT_SECRET,
+    "OTHER_SECRET": OTHER_SECRET,
+    "SIGNING_SECRET": SIGNING_SECRET,
+    "NEXT_SIGNING_SECRET": NEXT_SIGNING_SECRET,
+    "PLAIN_SECRET": SECRETS_OF["signed"],
+    **{f"{name.upper()}_SECRET": SECRETS_OF[name] for name in ("near", "calm", "shadow", "moved")},
+}
+"""The variables that the configuration names."""
 API_TOKEN = "a-token-of-the-api-for-tests"
 VIEWER_TOKEN = "a-token-that-may-only-look"
 CLOSE = "close MES 12-26"
@@ -137,13 +147,7 @@ def web_app(folder: Path) -> Flask:
     environ = {
         "DATABASE_URL": f"sqlite:///{folder / 'first.db'}",
         "FLATWIRE_CONFIG_TOML": CONFIGURATION,
-        "HOOK_SECRET": SECRET,
-        "NEXT_SECRET": NEXT_SECRET,
-        "OTHER_SECRET": OTHER_SECRET,
-        "SIGNING_SECRET": SIGNING_SECRET,
-        "NEXT_SIGNING_SECRET": NEXT_SIGNING_SECRET,
-        "PLAIN_SECRET": SECRETS_OF["signed"],
-        **{f"{name.upper()}_SECRET": SECRETS_OF[name] for name in ("near", "calm", "shadow", "moved")},
+        **HOOK_SECRETS,
         "SECRET_KEY": "a secret key that is long enough",
         "DASHBOARD_USERS": "ada:operator:$argon2id$not-asked-here",
         "API_TOKENS": f"operator:{API_TOKEN} viewer:{VIEWER_TOKEN}",

@@ -5,13 +5,13 @@ with the time at which it is due. A worker waits only for room in the venue's li
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date
 from functools import partial
 
 import structlog
 
-from app.domain.commands import ClosePosition, Command, FlattenEverything, FlattenMatching
+from app.domain.commands import Command
 from app.domain.failures import BrokerError, NotSent, OutcomeUnknown, Refused, Throttled
 from app.domain.positions import Holding, Report
 from app.domain.statuses import Attention, Status
@@ -27,9 +27,10 @@ from workers import evidence, preparation
 from workers.backoff import FIRST_READ_BACK, WHILE_PAUSED, retry_delay, retry_within
 from workers.brokers.broker import Broker, Call
 from workers.flattening import Flattening
-from workers.observation import NO_ROOM, Observation, wait_for_room
+from workers.observation import NO_ROOM, wait_for_room
+from workers.planning import Ready, call_of, one_by_one, planned
 from workers.rates import LONGEST_HOLD
-from workers.reconciliation import Reconciliation, gave_up, nothing_open
+from workers.reconciliation import Reconciliation, gave_up
 from workers.sending import Departure, Outcome, send
 from workers.tenure import Tenure
 
@@ -45,15 +46,6 @@ LONG_WITHOUT_A_TRY = 30.0
 """Seconds without a first attempt after which a person is told."""
 UNPROTECTED = (Status.REJECTED, Status.GAVE_UP, Status.IN_DOUBT)
 """Where a close may not end, once the orders that protected its position were cancelled for it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ready:
-    """The close may be sent now, or what is in its way may be cancelled."""
-
-    holdings: tuple[Holding, ...] | None
-    """Before and target; None where the close goes out without a read."""
-    cancel: preparation.Hurdle | None = None
 
 
 class Execution:
@@ -122,7 +114,7 @@ class Execution:
         if claim.resolution is not None:
             self._follow(claim, self._reconciliation(claim).resolved(claim.resolution))
             return
-        if self._one_by_one(claim):
+        if one_by_one(self._broker(claim), claim.command):
             self._follow(claim, self._flattening(claim).step())
             return
         match claim.status:
@@ -135,17 +127,6 @@ class Execution:
             case _:
                 raise AssertionError(f"a {claim.status} command is never claimed")
 
-    def _one_by_one(self, claim: Claim) -> bool:
-        """Whether the venue has no call for this flatten: each position is closed by itself then."""
-        broker, command = self._broker(claim), claim.command
-        match command:
-            case FlattenMatching():
-                return broker.flatten(command) is None
-            case FlattenEverything():
-                return broker.flatten_everything(command) is None
-            case ClosePosition():
-                return False
-
     def _attempt(self, claim: Claim) -> None:
         """Read if the close needs it, cancel orders if that goes first, then close: each call once."""
         prepared = self._prepared(claim)
@@ -153,7 +134,7 @@ class Execution:
             self._follow(claim, prepared)
             return
         try:
-            call = self._call(claim.command, prepared)
+            call = call_of(self._broker(claim), claim.command, prepared)
         except ValueError as exc:
             reason = f"no request can be made of it: {exc}"
             self._move(claim, Step(Status.REJECTED, reason, attention=Attention.REJECTED))
@@ -171,79 +152,11 @@ class Execution:
             step = self._reconciliation(claim).judge()
             return Ready(step.holdings) if step.status is Status.QUEUED else step
         try:
-            if not self._needs_position(claim):
-                return self._unless_too_many(claim) or Ready(None)
-            return self._planned(claim, Observation(self._broker(claim), claim))
+            return planned(self._broker(claim), claim, self._today(), self._was_seen)
         except Refused as exc:
             return Step(Status.REJECTED, exc.detail, attention=Attention.REJECTED)
         except BrokerError as exc:
             return self._again(claim, exc, claim.tries)
-
-    def _unless_too_many(self, claim: Claim) -> Step | None:
-        """Of a flatten that needs no read to be sent, whether its hook lets it close so many. Raises BrokerError."""
-        command = claim.command
-        if isinstance(command, ClosePosition) or command.max_positions is None:
-            return None
-        positions = Observation(self._broker(claim), claim).positions()
-        return preparation.too_many(command, evidence.matching(command, positions, self._today()))
-
-    def _planned(self, claim: Claim, observation: Observation) -> Ready | Step:
-        """Before and target by a fresh read, and what is in the way. Raises BrokerError."""
-        command, venue, today = claim.command, self._broker(claim).venue, self._today()
-        if venue.closing_can_flip:
-            observation.orders_first()
-        positions = observation.positions()
-        mine = evidence.matching(command, positions, today)
-        if not mine:
-            return nothing_open(command, positions, today, self._was_seen)
-        if step := preparation.too_many(command, mine):
-            return step
-        if unclear := preparation.ambiguous(command, mine, today):
-            return Step(Status.REJECTED, unclear, attention=Attention.REJECTED)
-        try:
-            holdings = preparation.plan(command, mine, observation, venue)
-        except preparation.CannotBeDone as exc:
-            return Step(Status.REJECTED, str(exc), attention=Attention.REJECTED)
-        for holding in holdings:
-            hurdle = preparation.hurdle(command, holding, claim, observation, venue, today)
-            if hurdle:
-                return (
-                    preparation.blocked(claim, hurdle) if hurdle.cancel is None else Ready(holdings, hurdle)
-                )
-        return Ready(holdings)
-
-    def _needs_position(self, claim: Claim) -> bool:
-        """Whether the position must be read to know what to send. Time counts: what needs no read goes out at once."""
-        command, venue = claim.command, self._broker(claim).venue
-        if venue.whole_close_needs_position:
-            return True
-        if isinstance(command, FlattenEverything):
-            return False
-        if command.instrument is not None and not venue.spells(command.instrument):
-            return True  # the read tells the venue's own name of it, or that it has several
-        return isinstance(command, ClosePosition) and preparation.by_quantity(command, venue)
-
-    def _call(self, command: Command, ready: Ready) -> Call[Report]:
-        """What is to be sent now. Raises ValueError if no request can be made of it."""
-        broker, holdings = self._brokers[command.broker][0], ready.holdings
-        if ready.cancel is not None:
-            place = ready.cancel.holding.place
-            return broker.cancel_orders(place.account, place.instrument, ready.cancel.cancel or ())
-        match command:
-            case FlattenEverything():
-                call = broker.flatten_everything(command)
-            case FlattenMatching():
-                # An alias was resolved by the read: the contract that was seen is the one that is sent.
-                named = holdings[0].instrument if holdings and command.instrument else command.instrument
-                call = broker.flatten(replace(command, instrument=named))
-            case ClosePosition():
-                holding = holdings[0] if holdings else None
-                if not preparation.by_quantity(command, broker.venue):
-                    return broker.close(command, holding, None)
-                assert holding, "a close by quantity is planned on a read"
-                return broker.close(command, holding, evidence.to_close(holding))
-        assert call is not None, "what the venue has no call for is closed one by one"
-        return call
 
     def _cancel_first(self, claim: Claim, call: Call[Report], hurdle: preparation.Hurdle) -> bool:
         """Cancel the orders that are in the way. False if the command does not go on now."""

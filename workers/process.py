@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import partial
 from types import FrameType
 
@@ -26,6 +26,7 @@ from workers.brokers.registry import broker_of
 from workers.execution import Execution
 from workers.housekeeping import Housekeeping
 from workers.listening import listen
+from workers.looking import Looking
 from workers.rates import Rates
 from workers.stopping import Stopping
 from workers.sweep import Sweep
@@ -48,14 +49,14 @@ def run(name: str, settings: Settings) -> None:
     check_schema(ledger)
     tenure = Tenure(ledger, name, brokers)
     doorbell = Doorbell(settings.redis_url, tls_verify=settings.redis_tls_verify)
-    execution = Execution(
-        ledger, name, brokers, lambda: datetime.now(UTC).date(), tenure=tenure, ring=doorbell.ring
-    )
+    execution = Execution(ledger, name, brokers, _today, tenure=tenure, ring=doorbell.ring)
     jobs.bind(jobs.Hands(execution.step, stopping.is_set, doorbell.ring))
     tenure.start()
     housekeeping = Housekeeping(ledger, execution.claims, name, stopping, orphaned=_stop_this_process)
+    looking = Looking(ledger, brokers, _today, tenure.may_call)
     sweeps = [
-        Sweep(ledger, broker, execution, stopping, alone=partial(tenure.serves, broker)) for broker in brokers
+        Sweep(ledger, broker, execution, looking, stopping, alone=partial(tenure.serves, broker))
+        for broker in brokers
     ]
     threads = [_started(housekeeping.run, "housekeeping")]
     threads += [_started(sweep.run, f"sweep {broker}") for sweep, broker in zip(sweeps, brokers, strict=True)]
@@ -71,6 +72,10 @@ def run(name: str, settings: Settings) -> None:
     tenure.stop()
     Heartbeat(ledger, name).leave()
     log.info("worker_stopped", worker=name)
+
+
+def _today() -> date:
+    return datetime.now(UTC).date()
 
 
 def _started(run: Callable[[], None], name: str) -> threading.Thread:

@@ -4,9 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from datetime import date, datetime
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
-
-from sqlalchemy import Row
 
 from app.domain.commands import (
     Action,
@@ -29,17 +28,17 @@ from app.ledger.types import decimal_text
 
 def columns_of(command: Command, today: date) -> dict[str, Any]:
     """A command as columns, with its lane: the canonical names of what it could touch."""
-    row: dict[str, Any] = {
-        "broker": command.broker,
-        "action": action_of(command),
-        "urgency": urgency_of(command),
-        "cancel_orders": True,
-    }
+    lane = {} if isinstance(command, FlattenEverything) else _lane(command.account, command.instrument, today)
+    return {**_asked(command), **lane, "urgency": urgency_of(command)}
+
+
+def _asked(command: Command) -> dict[str, Any]:
+    """What a command asks for, as columns."""
+    row: dict[str, Any] = {"broker": command.broker, "action": action_of(command), "cancel_orders": True}
     if not isinstance(command, ClosePosition):
         row["max_positions"] = command.max_positions
     if isinstance(command, FlattenEverything):
         return row
-    row |= _lane(command.account, command.instrument, today)
     row |= {
         "account": command.account,
         "instrument": command.instrument,
@@ -66,8 +65,8 @@ def _lane(account: str | None, instrument: str | None, today: date) -> dict[str,
     }
 
 
-def command_of(row: Row[Any]) -> Command:
-    """The command that `columns_of` made the columns of."""
+def command_of(row: Any) -> Command:
+    """The command that `columns_of` made the columns of; a row of them, or anything with their names."""
     side = Side(row.position) if row.position else None
     match Action(row.action):
         case Action.CLOSE:
@@ -80,7 +79,32 @@ def command_of(row: Row[Any]) -> Command:
             return FlattenEverything(row.broker, row.max_positions)
 
 
-def _size(row: Row[Any]) -> Size:
+def command_json(command: Command) -> dict[str, Any]:
+    """What a command asks for, as JSON."""
+    return {name: _plain(value) for name, value in _asked(command).items()}
+
+
+def command_of_json(encoded: Mapping[str, Any]) -> Command:
+    row = dict.fromkeys(_COMMAND_FIELDS) | dict(encoded)
+    row |= {name: _decimal(row[name]) for name in ("quantity", "percent")}
+    return command_of(SimpleNamespace(**row))
+
+
+_COMMAND_FIELDS = (
+    "broker",
+    "action",
+    "account",
+    "instrument",
+    "quantity",
+    "quantity_unit",
+    "percent",
+    "position",
+    "cancel_orders",
+    "max_positions",
+)
+
+
+def _size(row: Any) -> Size:
     if row.quantity is not None:
         return Quantity(row.quantity, Unit(row.quantity_unit or Unit.CONTRACTS))
     return Fraction(row.percent) if row.percent is not None else Whole()
@@ -125,13 +149,14 @@ def place_of(encoded: Mapping[str, Any]) -> Place:
 
 def report_json(report: Report) -> dict[str, Any]:
     return {
-        "positions": [
-            {name: _plain(getattr(position, name)) for name in _POSITION_FIELDS} | {"raw": dict(position.raw)}
-            for position in report.positions
-        ],
+        "positions": [position_json(it) | {"raw": dict(it.raw)} for it in report.positions],
         "order_ids": list(report.order_ids),
         "nothing_open": report.nothing_open,
     }
+
+
+def position_json(position: Position) -> dict[str, Any]:
+    return {name: _plain(getattr(position, name)) for name in _POSITION_FIELDS}
 
 
 _POSITION_FIELDS = (

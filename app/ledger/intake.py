@@ -18,6 +18,9 @@ from app.ledger.encoding import columns_of
 from app.ledger.events import record
 from app.ledger.types import now
 
+OPERATORS_HOOK = "(operator)"
+"""What stands for the hook of what an operator asks for: no hook can be named so."""
+
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
@@ -101,6 +104,19 @@ def accept(ledger: Ledger, delivery: Delivery, wish: Wish) -> Taken:
         for command in wish.commands:
             _insert_command(connection, alert, delivery, command, wish, moment)
         return Taken(alert, commands_of(connection, alert), warnings=warnings)
+
+
+def accept_of_operator(
+    ledger: Ledger, command: Command, actor: str, reason: str, text: str, max_age: float
+) -> Taken:
+    """An operator's own command, through the same ledger: an alert of its own at no hook."""
+    delivery = Delivery(OPERATORS_HOOK, text.encode(), text, secret_label=actor, source_address=None)
+    with ledger.writing() as connection:
+        moment: datetime = connection.execute(select(now())).scalar_one()
+        alert, wish = new_id(), Wish([command], max_age=max_age)
+        _insert_alert(connection, alert, delivery, moment, "accepted", (), None, reason)
+        _insert_command(connection, alert, delivery, command, wish, moment)
+        return Taken(alert, commands_of(connection, alert))
 
 
 def refuse(ledger: Ledger, delivery: Delivery, reason: str, errors: Sequence[dict[str, Any]]) -> str:

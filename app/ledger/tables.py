@@ -203,6 +203,20 @@ strangers = Table(
     Column("times", Integer, nullable=False),
 )
 
+# What the dashboard asks the workers. One row a broker for what is open there; previews are deleted after a while.
+questions = Table(
+    "questions",
+    metadata,
+    Column("id", String(80), primary_key=True),
+    Column("kind", String(16), nullable=False),  # positions, preview
+    Column("broker", Text, nullable=False),
+    Column("detail", Json, nullable=False),
+    Column("asked_at", Instant, nullable=False),
+    Column("taken_at", Instant),  # null: by no worker yet
+    Column("answered_at", Instant),  # null: not yet; before asked_at: asked anew since
+    Column("answer", Json),
+)
+
 # What operators stopped. A row is there while nothing is sent for it.
 pauses = Table(
     "pauses",

@@ -122,6 +122,13 @@ class ResolveBody(ReasonBody):
     outcome = Choice("done", "not_done", required=True)
 
 
+class FlattenBody(ReasonBody):
+    broker = Name(required=True)
+    account = Name(required=True, metadata={"description": "`*`: each one, with an instrument or a side"})
+    instrument = Name()
+    side = Choice("long", "short")
+
+
 class PauseBody(ReasonBody):
     scope = Choice("all", "broker", "hook", required=True)
     name = fields.String(allow_none=True, metadata={"description": "of the broker or hook; none with all"})
@@ -261,6 +268,36 @@ class FailedAuthenticationDocument(Document):
 class FailedAuthenticationList(Document):
     items = fields.List(fields.Nested(FailedAuthenticationDocument))
     next = _text("always null: so many are kept, the latest")
+
+
+class FlattenDocument(Document):
+    commands = fields.List(fields.Nested(CommandDocument))
+
+
+class PositionDocument(Document):
+    broker = _text()
+    account = _text()
+    instrument = _text()
+    side = _text("long or short")
+    quantity = _text(_AMOUNT)
+    average_price = _text(_AMOUNT)
+    market_price = _text(_AMOUNT)
+    profit_loss = _text(f"{_AMOUNT}: not realised")
+    currency = _text()
+    read_at = _text(_TIME)
+
+
+class ReadingDocument(Document):
+    broker = _text()
+    read_at = _text(f"{_TIME}; null: it could not be read yet")
+    problem = _text("why it can't be read now; what is shown is of `read_at`")
+    unreadable = fields.Dict(metadata={"description": "accounts that the venue does not show, and why"})
+
+
+class PositionList(Document):
+    items = fields.List(fields.Nested(PositionDocument))
+    brokers = fields.List(fields.Nested(ReadingDocument))
+    next = _text("always null: the list is whole")
 
 
 class PauseDocument(Document):

@@ -1,39 +1,33 @@
-"""What operators do over the API: retry, cancel, acknowledge and resolve commands; pause and resume."""
+"""What operators do over the API: act on commands, flatten, pause and resume; and what they see of the brokers."""
 
-from collections.abc import Iterable
 from typing import Any
 
-import structlog
-from flask import Request, current_app, g
+from flask import Request, g
 from flask.views import MethodView
 from flask_smorest import Blueprint
 from marshmallow import Schema
 from webargs.flaskparser import FlaskParser
 
-from app.ledger import operators, pauses, readers
-from app.ledger.connection import Ledger
+from app.alerts.errors import AlertRefused
+from app.ledger import pauses, readers
 from app.ledger.operators import NoSuchCommand, NotPossible
 from app.ledger.pauses import Scope
-from app.queueing import Doorbell
-from app.strict import Fault, did_you_mean
-from app.web import access
+from app.strict import Fault
+from app.web import access, acting, looking
+from app.web.acting import NothingSoCalled, ledger
 from app.web.documents import (
     CommandDocument,
+    FlattenBody,
+    FlattenDocument,
     PauseBody,
     PauseDocument,
     PauseList,
+    PositionList,
     ReasonBody,
     ResolveBody,
 )
 from app.web.presentation import command_document, pause_document
-from app.web.problems import problem
-
-log = structlog.get_logger(__name__)
-
-MAX_AGE_OF_A_GONE_HOOK = 300.0
-"""Seconds for which a retry is wanted whose hook is in the file no more."""
-RUNG = 16
-"""Commands that are rung for at most: one ring wakes a worker, and workers look by themselves too."""
+from app.web.problems import problem, problem_of
 
 
 class BodyParser(FlaskParser):
@@ -65,15 +59,23 @@ def no_such_command(exc: NoSuchCommand) -> Any:
     return problem(404, "No such command", detail)
 
 
+@operations.errorhandler(NothingSoCalled)
+def nothing_so_called(exc: NothingSoCalled) -> Any:
+    return problem(422, "Nothing of that name", str(exc), errors=[exc.fault])
+
+
+@operations.errorhandler(AlertRefused)
+def refused(exc: AlertRefused) -> Any:
+    return problem_of(exc)
+
+
 @operations.route("/commands/<command_id>/retry")
 class Retry(MethodView):
     @operations.arguments(ReasonBody)
     @operations.response(201, CommandDocument)
     def post(self, body: dict[str, Any], command_id: str) -> Any:
         """Ask anew for what a settled command left open: a new command, with `retry_of`. Once for each."""
-        again = operators.retry(_ledger(), command_id, g.actor, body["reason"], _max_age(command_id))
-        _ring([again])
-        return _done("retried", again)
+        return _document(acting.retry(command_id, g.actor, body["reason"]))
 
 
 @operations.route("/commands/<command_id>/cancel")
@@ -82,9 +84,8 @@ class Cancel(MethodView):
     @operations.response(200, CommandDocument)
     def post(self, body: dict[str, Any], command_id: str) -> Any:
         """End a command that waits to be sent."""
-        operators.cancel(_ledger(), command_id, g.actor, body["reason"])
-        _ring_for_next(command_id)
-        return _done("cancelled", command_id)
+        acting.cancel(command_id, g.actor, body["reason"])
+        return _document(command_id)
 
 
 @operations.route("/commands/<command_id>/acknowledge")
@@ -93,8 +94,8 @@ class Acknowledge(MethodView):
     @operations.response(200, CommandDocument)
     def post(self, body: dict[str, Any], command_id: str) -> Any:
         """Take note of what asks for attention: it does not ask for that again."""
-        operators.acknowledge(_ledger(), command_id, g.actor, body["reason"])
-        return _done("acknowledged", command_id)
+        acting.acknowledge(command_id, g.actor, body["reason"])
+        return _document(command_id)
 
 
 @operations.route("/commands/<command_id>/resolve")
@@ -107,13 +108,26 @@ class Resolve(MethodView):
         `done`: `closed` if a fresh read agrees, else `cancelled`; a worker reads, so the answer may still show the
         status from before. `not_done`: `cancelled`.
         """
-        done = body["outcome"] == "done"
-        operators.resolve(_ledger(), command_id, done, g.actor, body["reason"])
-        if done:
-            _ring([command_id])
-        else:
-            _ring_for_next(command_id)
-        return _done("resolved", command_id)
+        acting.resolve(command_id, body["outcome"] == "done", g.actor, body["reason"])
+        return _document(command_id)
+
+
+@operations.route("/flatten")
+class Flatten(MethodView):
+    @operations.arguments(FlattenBody)
+    @operations.response(201, FlattenDocument)
+    def post(self, body: dict[str, Any]) -> Any:
+        """An operator's own flatten of an account, or of an instrument or a side in it, through the same ledger."""
+        rows = acting.flatten(body, g.actor, body["reason"])
+        return {"commands": [_document(row.id) for row in rows]}
+
+
+@operations.route("/positions")
+class Positions(MethodView):
+    @operations.response(200, PositionList)
+    def get(self) -> Any:
+        """What is open now, as a worker read it, with the time of the reading."""
+        return looking.positions()
 
 
 @operations.route("/pause")
@@ -121,68 +135,22 @@ class Pause(MethodView):
     @operations.response(200, PauseList)
     def get(self) -> dict[str, Any]:
         """What is paused now."""
-        return {"items": [pause_document(row) for row in pauses.paused(_ledger())], "next": None}
+        return {"items": [pause_document(row) for row in pauses.paused(ledger())], "next": None}
 
     @operations.arguments(PauseBody)
     @operations.response(200, PauseDocument)
     def put(self, body: dict[str, Any]) -> Any:
         """Stop sending for all, a broker or a hook; or go on. Reads and reconciling go on, and so does time."""
         scope, name, reason = Scope(body["scope"]), body.get("name") or "", body["reason"]
-        known = _names(scope)
-        if not body["paused"]:  # what has left the file since can go on too
-            known += [row.name for row in pauses.paused(_ledger()) if row.scope == scope]
-        if name not in known:
-            hint = did_you_mean(name, known, otherwise=f"one of: {', '.join(known)}")
-            return problem(
-                422,
-                "Nothing of that name",
-                f"no {scope} is called so",
-                errors=[Fault("name", "is not known", hint)],
-            )
-        if body["paused"]:
-            pauses.pause(_ledger(), scope, name, g.actor, reason)
-        else:
-            _ring(pauses.resume(_ledger(), scope, name, g.actor, reason))
-        log.warning("paused" if body["paused"] else "resumed", scope=scope, name=name, actor=g.actor)
-        now_paused = {(row.scope, row.name): row for row in pauses.paused(_ledger())}
+        acting.set_pause(scope, name, body["paused"], g.actor, reason)
+        now_paused = {(row.scope, row.name): row for row in pauses.paused(ledger())}
         row = now_paused.get((scope, name))
         if row is not None:
             return pause_document(row)
         return {"scope": scope, "name": name or None, "paused": False, "reason": reason, "since": None}
 
 
-def _names(scope: Scope) -> list[str]:
-    match scope:
-        case Scope.ALL:
-            return [""]
-        case Scope.BROKER:
-            return list(current_app.extensions["flatwire_brokers"])
-        case Scope.HOOK:
-            return list(current_app.extensions["flatwire_hooks"])
-
-
-def _done(act: str, command_id: str) -> Any:
-    log.info("operator_acted", act=act, command=command_id, actor=g.actor)
-    history = readers.command_history(_ledger(), command_id)
+def _document(command_id: str) -> Any:
+    history = readers.command_history(ledger(), command_id)
     assert history is not None, "it was acted on just now, and nothing is deleted"
     return command_document(history)
-
-
-def _max_age(command_id: str) -> float:
-    history = readers.command_history(_ledger(), command_id)
-    hook = current_app.extensions["flatwire_hooks"].get(history.command.hook) if history else None
-    return hook.max_age if hook else MAX_AGE_OF_A_GONE_HOOK
-
-
-def _ring_for_next(command_id: str) -> None:
-    _ring(readers.next_in_lanes(_ledger(), command_id, RUNG))
-
-
-def _ring(command_ids: Iterable[str]) -> None:
-    doorbell: Doorbell = current_app.extensions["flatwire_doorbell"]
-    doorbell.ring(list(command_ids)[:RUNG])
-
-
-def _ledger() -> Ledger:
-    ledger: Ledger = current_app.extensions["flatwire_ledger"]
-    return ledger

@@ -14,16 +14,15 @@ from sqlalchemy import text
 from app.passwords import fits
 from tests.conftest import on_both_databases
 from tests.running import ROOT, free_port
-from tests.web import CONFIGURATION, closing_ledger
+from tests.web import CONFIGURATION, HOOK_SECRETS, closing_ledger
 
 SECRET = "a-hook-secret-0123456789"
 ENVIRON = {
     "PATH": os.environ["PATH"],
     "FLATWIRE_CONFIG_TOML": CONFIGURATION,
     "CROSSTRADE_TOKEN": "the-venue-token-0123456789",
+    **HOOK_SECRETS,
     "HOOK_SECRET": SECRET,
-    "NEXT_SECRET": "another-hook-secret-0123",
-    "OTHER_SECRET": "yet-another-secret-0123",
     "SECRET_KEY": "a secret key that is long enough",
     "DASHBOARD_USERS": "ada:operator:$argon2id$x",
 }
@@ -73,7 +72,7 @@ def test_check_says_what_a_good_configuration_lets_happen(role: str) -> None:
     done = run("check", "--role", role)
 
     assert done.returncode == 0, done.stderr
-    assert "1 broker(s), 2 hook(s)" in done.stdout
+    assert "1 broker(s), 7 hook(s)" in done.stdout
     assert "hook futures" in done.stdout
 
 
