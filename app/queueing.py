@@ -100,6 +100,33 @@ class Doorbell:
         except (RedisError, OSError):
             return False
 
+    def vitals(self) -> dict[str, Any] | None:
+        """How Redis fares, for people; None if there is none. `answers` is false where it can't be asked."""
+        if self._queue is None:
+            return None
+        try:
+            info = self._queue.connection.info()
+            policy = info.get("maxmemory_policy")
+            return {
+                "answers": True,
+                "version": info.get("valkey_version") or info.get("redis_version"),
+                "rings_waiting": self._queue.count,
+                "memory": info.get("used_memory_human"),
+                "eviction": policy,
+                "persistence": _persistence(info),
+            }
+        except (RedisError, OSError) as exc:
+            return {"answers": False, "reason": str(exc)}
+
+
+def _persistence(info: dict[str, Any]) -> str:
+    kept = [
+        name
+        for name, on in (("AOF", info.get("aof_enabled")), ("snapshots", info.get("rdb_last_save_time")))
+        if on
+    ]
+    return ", ".join(kept) or "none"
+
 
 def _job(command_id: str) -> EnqueueData:
     return Queue.prepare_data(

@@ -171,7 +171,7 @@ class Product:
             "HOOK_SECRET": self.secret,
             "EVERYTHING_SECRET": self.everything_secret,
             "SECRET_KEY": "a secret key that is long enough",
-            "DASHBOARD_USERS": f"ada:operator:{_HASH}",
+            "DASHBOARD_USERS": f"ada:operator:{_HASH} vic:viewer:{_HASH}",
             "API_TOKENS": f"operator:{self.api_token}",
             "PORT": str(self.port),
             "WORKERS": str(self.workers),

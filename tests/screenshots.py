@@ -5,6 +5,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import requests
 from playwright.sync_api import Browser
 
 from tests.browser import MISSING, Tab, browser_program, running_browser
@@ -25,7 +26,18 @@ POSITIONS = (
     ("Sim102", "NQ 12-26", "Short", 1, 20611.0, 20588.5, 20),
     ("Sim102", "MCL 01-27", "Long", 6, 68.42, 68.31, 100),
 )
-SHOWN = ("closes-wide", "closes-phone-dark")
+PAGES = (
+    ("overview", "/"),
+    ("positions", "/positions"),
+    ("closes", "/closes"),
+    ("alerts", "/alerts"),
+    ("command", "/commands/{command}"),
+    ("attention", "/attention"),
+    ("hooks", "/hooks"),
+    ("system", "/system"),
+    ("flatten", "/flatten?broker=nt8&account=Sim101"),
+)
+SHOWN = ("overview-wide", "overview-phone-dark", "positions-phone", "command-wide")
 """What the docs show."""
 
 
@@ -41,12 +53,12 @@ def main(folder: Path) -> None:
             product = venues.product
             shoot(browser, product, folder, "login", signed_in=False)
             shoot(browser, product, folder, "empty")
-            trade(product)
-            shoot(browser, product, folder, "closes")
-            shoot(browser, product, folder, "brokers", opened="What each broker can do")
+            stuck = trade(product)
+            for name, path in PAGES:
+                shoot(browser, product, folder, name, path.format(command=stuck))
 
 
-def trade(product: Product) -> None:
+def trade(product: Product) -> str:
     """A morning with what mornings bring: closes, a lost answer, a refusal, a flatten, a doubt, a slow fill."""
     venue = product.venue
     venue.book.clear_positions()
@@ -73,6 +85,10 @@ def trade(product: Product) -> None:
     venue.bad_day(Fault.SLOW_FILL, on="close", seconds=50)
     slow = product.accepted("close 3 MGC 12-26")
     eventually(lambda: product.command(slow)["status"] == "working", what="the broker takes it")
+    for text in ('{"action": "close", "ticker": "MES1!",}', "close 2 MES 12-26 in Live7"):
+        product.send(text)
+    requests.post(f"{product.url}/hooks/futures/not-the-secret", data=b"close MES 12-26", timeout=10)
+    return lost
 
 
 def shoot(
@@ -80,25 +96,24 @@ def shoot(
     product: Product,
     folder: Path,
     name: str,
+    path: str = "/",
     signed_in: bool = True,
-    opened: str | None = None,
 ) -> None:
     for size, context in SIZES.items():
         for scheme in ("light", "dark"):
             tab = Tab(browser, product, color_scheme=scheme, reduced_motion="reduce", **NEW_YORK, **context)
             if signed_in:
                 tab.sign_in()
-                tab.page.wait_for_selector("#vitals")
+                tab.page.goto(path)
+                tab.page.wait_for_selector("h1")
+                tab.page.wait_for_timeout(2500)  # what a worker reads is there by then
             else:
                 tab.page.goto("/login")
-            if opened:
-                tab.page.get_by_text(opened).click()
-                tab.page.locator("details[open]").last.evaluate("it => it.scrollIntoView()")
             suffix = "" if scheme == "light" else "-dark"
-            path = folder / f"{name}-{size}{suffix}.png"
-            tab.page.screenshot(path=path)
-            if path.stem in SHOWN:
-                shutil.copy(path, ROOT / "docs" / "screenshots")
+            picture = folder / f"{name}-{size}{suffix}.png"
+            tab.page.screenshot(path=picture, full_page=size == "wide")
+            if picture.stem in SHOWN:
+                shutil.copy(picture, ROOT / "docs" / "screenshots")
             tab.close()
 
 

@@ -115,7 +115,7 @@ def accept_of_operator(
         moment: datetime = connection.execute(select(now())).scalar_one()
         alert, wish = new_id(), Wish([command], max_age=max_age)
         _insert_alert(connection, alert, delivery, moment, "accepted", (), None, reason)
-        _insert_command(connection, alert, delivery, command, wish, moment)
+        _insert_command(connection, alert, delivery, command, wish, moment, actor=actor)
         return Taken(alert, commands_of(connection, alert))
 
 
@@ -277,8 +277,16 @@ def _insert_alert(
 
 
 def _insert_command(
-    connection: Connection, alert: str, delivery: Delivery, command: Command, wish: Wish, moment: datetime
+    connection: Connection,
+    alert: str,
+    delivery: Delivery,
+    command: Command,
+    wish: Wish,
+    moment: datetime,
+    actor: str | None = None,
 ) -> None:
+    """`actor` is who asks for it; None: its hook."""
+    actor = actor or delivery.hook
     expires_at = (wish.fired_at or moment) + timedelta(seconds=wish.max_age)
     status, reason, attention = _at_first(wish, moment)
     command_id = new_id()
@@ -300,11 +308,9 @@ def _insert_command(
             dry_run=wish.dry_run,
         )
     )
-    record(
-        connection, command_id, "accepted", delivery.hook, {"symbol": wish.symbol} if wish.symbol else None
-    )
+    record(connection, command_id, "accepted", actor, {"symbol": wish.symbol} if wish.symbol else None)
     if status.final:
-        record(connection, command_id, "status", delivery.hook, {"from": Status.QUEUED, "to": status})
+        record(connection, command_id, "status", actor, {"from": Status.QUEUED, "to": status})
 
 
 def _at_first(wish: Wish, moment: datetime) -> tuple[Status, str | None, Attention | None]:

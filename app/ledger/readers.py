@@ -64,12 +64,77 @@ def alerts_page(
     return _page(ledger, tables.alerts, _filters(tables.alerts, "received_at", filters), before, limit)
 
 
+def in_flight(ledger: Ledger, limit: int) -> Sequence[Row[Any]]:
+    """Commands that are not settled, the oldest first."""
+    commands = tables.commands
+    wanted = select(commands).where(commands.c.settled_at.is_(None)).order_by(commands.c.seq).limit(limit)
+    with ledger.reading() as connection:
+        return connection.execute(wanted).all()
+
+
+def asking_for_attention(ledger: Ledger, limit: int) -> Sequence[Row[Any]]:
+    """Commands that a person must look at, the newest first."""
+    commands = tables.commands
+    wanted = select(commands).where(commands.c.attention.is_not(None)).order_by(commands.c.seq.desc())
+    with ledger.reading() as connection:
+        return connection.execute(wanted.limit(limit)).all()
+
+
+def commands_named(ledger: Ledger, ids: Sequence[str]) -> Sequence[Row[Any]]:
+    """These commands, the newest first."""
+    commands = tables.commands
+    with ledger.reading() as connection:
+        return connection.execute(
+            select(commands).where(commands.c.id.in_(ids)).order_by(commands.c.seq.desc())
+        ).all()
+
+
+def workers_alive(ledger: Ledger) -> Sequence[Row[Any]]:
+    """Workers that gave a sign of life lately, by name."""
+    workers = tables.workers
+    wanted = select(workers).where(workers.c.seen_at > from_now(-ALIVE)).order_by(workers.c.name)
+    with ledger.reading() as connection:
+        return connection.execute(wanted).all()
+
+
+def size(ledger: Ledger) -> dict[str, Any]:
+    """What the ledger holds, without counting it: the highest numbers that were given, and bytes where they are known."""
+    names = ("alerts", "commands", "attempts", "closed_positions")
+    with ledger.reading() as connection:
+        found = {
+            name: connection.execute(select(func.max(tables.metadata.tables[name].c.seq))).scalar() or 0
+            for name in names
+        }
+        if ledger.sqlite:
+            pages = connection.exec_driver_sql("PRAGMA page_count").scalar() or 0
+            bytes_of_one = connection.exec_driver_sql("PRAGMA page_size").scalar() or 0
+            bytes_in_all = pages * bytes_of_one
+        else:
+            bytes_in_all = (
+                connection.exec_driver_sql("SELECT pg_database_size(current_database())").scalar() or 0
+            )
+    return {"rows": found, "bytes": bytes_in_all, "kind": "SQLite" if ledger.sqlite else "PostgreSQL"}
+
+
+def acts(ledger: Ledger, limit: int) -> Sequence[Row[Any]]:
+    """What operators did that is of no single command, the newest first."""
+    wanted = select(tables.acts).order_by(tables.acts.c.seq.desc()).limit(limit)
+    with ledger.reading() as connection:
+        return connection.execute(wanted).all()
+
+
 def closed_positions_page(
-    ledger: Ledger, filters: Mapping[str, Any], *, before: int | None = None, limit: int = 50
+    ledger: Ledger,
+    filters: Mapping[str, Any],
+    *,
+    before: int | None = None,
+    limit: int = 50,
+    oldest_first: bool = False,
 ) -> Page:
-    """Closed positions by `broker, account, instrument, hook, since, until`."""
+    """Closed positions by `broker, account, instrument, hook, since, until`. Oldest first, `before` is what came before."""
     closed = tables.closed_positions
-    return _page(ledger, closed, _filters(closed, "closed_at", filters), before, limit)
+    conditions = _filters(closed, "closed_at", filters)
+    return _page(ledger, closed, conditions, before, limit, oldest_first=oldest_first)
 
 
 def command_history(ledger: Ledger, command_id: str) -> CommandHistory | None:
@@ -170,11 +235,18 @@ def check_writable(ledger: Ledger) -> None:
 
 
 def _page(
-    ledger: Ledger, table: Table, conditions: list[ColumnElement[bool]], before: int | None, limit: int
+    ledger: Ledger,
+    table: Table,
+    conditions: list[ColumnElement[bool]],
+    before: int | None,
+    limit: int,
+    *,
+    oldest_first: bool = False,
 ) -> Page:
-    wanted: Select[Any] = select(table).where(*conditions).order_by(table.c.seq.desc()).limit(limit + 1)
+    order = table.c.seq.asc() if oldest_first else table.c.seq.desc()
+    wanted: Select[Any] = select(table).where(*conditions).order_by(order).limit(limit + 1)
     if before is not None:
-        wanted = wanted.where(table.c.seq < before)
+        wanted = wanted.where(table.c.seq > before if oldest_first else table.c.seq < before)
     with ledger.reading() as connection:
         rows = connection.execute(wanted).all()
     return Page(rows[:limit], rows[limit - 1].seq if len(rows) > limit else None)

@@ -48,6 +48,9 @@ alerts = Table(
     Column("sender_id", String(64)),  # SHA-256 of the sender's own id; null: none given
     Column("deliveries", Integer, nullable=False),
     Index("ix_alerts_hook_sender_id", "hook", "sender_id"),
+    Index("ix_alerts_hook_seq", "hook", "seq"),
+    Index("ix_alerts_outcome_seq", "outcome", "seq"),
+    Index("ix_alerts_received_at", "received_at"),
     Index("ix_alerts_hook_secret_label_seq", "hook", "secret_label", "seq"),  # when each label was last used
 )
 
@@ -107,6 +110,11 @@ commands = Table(
     # Claims ask only for these: few, however long the ledger grows.
     _partial_index("ix_commands_unsettled", "broker", "seq", where="settled_at IS NULL"),
     Index("ix_commands_attention_seq", "attention", "seq"),
+    Index("ix_commands_hook_seq", "hook", "seq"),
+    Index("ix_commands_broker_seq", "broker", "seq"),
+    Index("ix_commands_instrument_seq", "instrument", "seq"),
+    Index("ix_commands_accepted_at", "accepted_at"),
+    Index("ix_commands_settled_at", "settled_at"),
     Index("uq_commands_retry_of", "retry_of", unique=True),  # two operators who retry at once make one
 )
 
@@ -150,6 +158,10 @@ closed_positions = Table(
     Column("source", String(16), nullable=False),
     Column("order_ids", Json, nullable=False),
     Column("raw", Json, nullable=False),
+    Index("ix_closed_positions_hook_seq", "hook", "seq"),
+    Index("ix_closed_positions_broker_seq", "broker", "seq"),
+    Index("ix_closed_positions_instrument_seq", "instrument", "seq"),
+    Index("ix_closed_positions_closed_at", "closed_at"),
 )
 
 # All that happened to a command, append-only: triggers made by the migration refuse a change.

@@ -16,9 +16,9 @@ from app.ledger.connection import Ledger, LedgerUnavailable
 from app.ledger.schema import check_schema
 from app.queueing import Doorbell
 from app.web import access, api
-from app.web.dashboard import dashboard
 from app.web.hooks import hooks
 from app.web.operations import operations
+from app.web.pages import dashboard
 from app.web.probes import probes
 from app.web.problems import problem, problem_of
 from app.web.strangers import Strangers
@@ -96,6 +96,7 @@ def _open(app: Flask, settings: Settings) -> None:
     app.extensions["flatwire_brokers"] = settings.configuration.brokers
     app.extensions["flatwire_api_tokens"] = settings.api_tokens
     app.extensions["flatwire_strangers"] = Strangers()
+    app.extensions["flatwire_logins"] = MovingWindowRateLimiter(MemoryStorage())
     app.extensions["flatwire_hook_rates"] = MovingWindowRateLimiter(MemoryStorage())
     app.extensions["flatwire_doorbell"] = Doorbell(settings.redis_url, tls_verify=settings.redis_tls_verify)
 
@@ -127,7 +128,7 @@ def _handle_errors(app: Flask) -> None:
 
 def _for_people() -> bool:
     """Whether a page is wanted, by where the request went."""
-    return not request.path.startswith(("/hooks", "/api", "/healthz", "/readyz"))
+    return not request.path.startswith(("/hooks/", "/api", "/healthz", "/readyz"))
 
 
 def _with_headers(response: Response) -> Response:

@@ -21,6 +21,7 @@ PACKAGES = {
     "app.ledger.migrations": "the schema's history",
     "app.ledger.migrations.versions": "one file a step",
     "app.web": "the web process",
+    "app.web.pages": "the dashboard, one module a page",
     "workers": "carrying commands out",
     "workers.brokers": "one interface",
     "workers.brokers.clearstreet": "a venue",

@@ -52,6 +52,13 @@
       write(time.firstElementChild, clock.format(moment));
       write(time.lastElementChild, date === today ? "" : date);
     }
+    showLocalHours();
+  }
+
+  function showLocalHours() {
+    for (const label of document.querySelectorAll("[data-hour]")) {
+      write(label, clock.format(new Date(label.dataset.hour)).slice(0, 5));
+    }
   }
 
   function write(element, text) {
@@ -64,10 +71,18 @@
     const parts = new Intl.DateTimeFormat("en-GB", { timeZoneName: "shortOffset" }).formatToParts(new Date());
     const offset = parts.find((part) => part.type === "timeZoneName").value;
     const readable = offset.replace("GMT", "UTC").replace("-", "−");
-    write(document.getElementById("zone"), `Times are ${timeZone.replaceAll("_", " ")}, ${readable}`);
+    const zone = document.getElementById("zone");
+    if (zone) write(zone, `Times are ${timeZone.replaceAll("_", " ")}, ${readable}`);
   }
 
+  const page = document.querySelector("#page[hx-get]");
+  if (page) remember(page); // as it was sent, before its times are made local ones
+  showLocalTimes();
+  showZone();
+  if (!page) return; // a question stands still
+
   const lost = document.getElementById("lost");
+  const title = document.title;
   let seen = new Date();
   let etag = null;
 
@@ -75,8 +90,11 @@
     seen = new Date();
     lost.hidden = true;
     write(document.getElementById("asof"), ` · as of ${clock.format(seen)}`);
-    const count = document.getElementById("vitals").dataset.attention;
-    document.title = count === "0" ? "Flatwire" : `(${count}) Flatwire`;
+    const count = document.getElementById("count").dataset.attention;
+    document.title = count === "0" ? title : `(${count}) ${title}`;
+    const asking = document.getElementById("asking");
+    asking.hidden = count === "0";
+    write(asking, count);
     showLocalTimes();
   }
 
@@ -86,8 +104,6 @@
     lost.hidden = false;
   }
 
-  remember(document.getElementById("page"));
-  showZone();
   showContact();
 
   document.addEventListener("htmx:configRequest", ({ detail }) => {

@@ -8,6 +8,21 @@ down_revision = "0004"
 branch_labels = None
 depends_on = None
 
+FILTERED = (
+    ("commands", ("hook", "seq")),
+    ("commands", ("broker", "seq")),
+    ("commands", ("instrument", "seq")),
+    ("commands", ("accepted_at",)),
+    ("commands", ("settled_at",)),
+    ("alerts", ("hook", "seq")),
+    ("alerts", ("outcome", "seq")),
+    ("alerts", ("received_at",)),
+    ("closed_positions", ("hook", "seq")),
+    ("closed_positions", ("broker", "seq")),
+    ("closed_positions", ("instrument", "seq")),
+    ("closed_positions", ("closed_at",)),
+)
+
 
 def upgrade() -> None:
     op.create_table(
@@ -22,3 +37,5 @@ def upgrade() -> None:
         sa.Column("answer", sa.Text()),
         sa.PrimaryKeyConstraint("id", name="pk_questions"),
     )
+    for table, columns in FILTERED:
+        op.create_index(f"ix_{table}_{'_'.join(columns)}", table, list(columns))

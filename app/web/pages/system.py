@@ -1,0 +1,72 @@
+"""Processes and versions, the doorbell, the ledger, the configuration with its secrets gone; pause and resume."""
+
+from dataclasses import fields
+from typing import Any
+
+from flask import Response, current_app
+
+from app import __version__
+from app.alerts.hooks import Hook
+from app.domain.capabilities import CAPABILITIES
+from app.ledger import readers
+from app.ledger.pauses import paused
+from app.web.acting import ledger
+from app.web.pages.base import dashboard, live
+from app.web.pages.overview import brokers
+from app.web.presentation import pause_document, plain
+from config.file import BrokerSettings
+
+SHOWN = 20
+_SET_UP = {"base_url", "credential", "settings", "transports"}
+"""What is no capability of a venue, but how a broker is set up."""
+_SECRET = {"secrets", "signing_keys", "venue", "name"}
+
+
+@dashboard.get("/system")
+def system() -> Response:
+    stopped = [pause_document(row) for row in paused(ledger())]
+    return live(
+        "system",
+        version=__version__,
+        workers=[
+            {"name": row.name, "version": row.version, "started_at": plain(row.started_at)}
+            for row in readers.workers_alive(ledger())
+        ],
+        redis=current_app.extensions["flatwire_doorbell"].vitals(),
+        ledger_facts=readers.size(ledger()),
+        pauses=stopped,
+        stopped={(it["scope"], it["name"] or "") for it in stopped},
+        brokers=brokers(),
+        settings=[(name, _settings(it)) for name, it in current_app.extensions["flatwire_brokers"].items()],
+        hooks=[(name, _settings(it)) for name, it in current_app.extensions["flatwire_hooks"].items()],
+        acts=[
+            {"at": plain(row.at), "name": row.name, "actor": row.actor, "detail": row.detail}
+            for row in readers.acts(ledger(), SHOWN)
+        ],
+    )
+
+
+def _settings(of: BrokerSettings | Hook) -> list[tuple[str, str]]:
+    """Each setting and its value, secrets as the labels that they go by."""
+    found = [
+        (field.name, _written(getattr(of, field.name))) for field in fields(of) if field.name not in _SECRET
+    ]
+    if isinstance(of, Hook):
+        return [*found, ("secrets", ", ".join(of.labels))]
+    can = [(label, say(of.venue)) for name, (label, say) in CAPABILITIES.items() if name not in _SET_UP]
+    return [*found, ("secrets", ", ".join(of.venue.credential)), *can]
+
+
+def _written(value: Any) -> str:
+    match value:
+        case None | () | "":
+            return "–"
+        case bool():
+            return "yes" if value else "no"
+        case float():
+            return f"{value:g}"
+        case dict():
+            return ", ".join(f"{name} → {to}" for name, to in value.items()) or "–"
+        case tuple() | list() | frozenset():
+            return ", ".join(sorted(str(it) for it in value))
+    return str(value)
