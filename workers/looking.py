@@ -18,7 +18,7 @@ from app.domain.positions import Holding
 from app.domain.statuses import Status
 from app.ledger import questions
 from app.ledger.claim import LEASE_SECONDS, Claim
-from app.ledger.connection import Ledger
+from app.ledger.connection import Ledger, LedgerUnavailable
 from app.ledger.encoding import command_of_json, holding_json, position_json
 from app.ledger.questions import Kind, Question
 from app.ledger.sightings import was_seen
@@ -29,8 +29,12 @@ from workers.brokers.broker import Broker
 from workers.legs import Legs
 from workers.observation import NO_ROOM, Observation
 from workers.planning import Ready, call_of, one_by_one, planned
+from workers.stopping import Stopping
 
 log = structlog.get_logger(__name__)
+
+EVERY = 0.5
+"""Seconds between two looks for questions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,18 @@ class Looking:
     today: Callable[[], date]
     may_call: Callable[[str, float], bool]
     """Whether this process may call a broker for so many seconds more."""
+
+    def run(self, stopping: Stopping) -> None:
+        """Answer until told to stop: in a thread of its own, so that no close waits for what people want to see."""
+        while not stopping.is_set():
+            for broker in self.brokers:
+                try:
+                    self.once(broker)
+                except LedgerUnavailable as exc:
+                    log.warning("ledger_unavailable", reason=str(exc))
+                except Exception:
+                    log.exception("looking_failed", broker=broker)
+            stopping.wait(EVERY)
 
     def once(self, broker: str) -> None:
         """Answer one question about a broker, if there is one. Raises LedgerUnavailable."""

@@ -36,8 +36,8 @@ log = structlog.get_logger(__name__)
 
 LAST_STEP = 30.0
 """Seconds that a stopping worker waits for its threads to end the steps they are in."""
-BESIDE_THE_SWEEPS = 3
-"""Threads that use the ledger: the one that hears the doorbell, the housekeeping, the tenure."""
+BESIDE_THE_SWEEPS = 4
+"""Threads that use the ledger: the one that hears the doorbell, the housekeeping, the tenure, the looking."""
 
 
 def run(name: str, settings: Settings) -> None:
@@ -55,10 +55,12 @@ def run(name: str, settings: Settings) -> None:
     housekeeping = Housekeeping(ledger, execution.claims, name, stopping, orphaned=_stop_this_process)
     looking = Looking(ledger, brokers, _today, tenure.may_call)
     sweeps = [
-        Sweep(ledger, broker, execution, looking, stopping, alone=partial(tenure.serves, broker))
-        for broker in brokers
+        Sweep(ledger, broker, execution, stopping, alone=partial(tenure.serves, broker)) for broker in brokers
     ]
-    threads = [_started(housekeeping.run, "housekeeping")]
+    threads = [
+        _started(housekeeping.run, "housekeeping"),
+        _started(partial(looking.run, stopping), "looking"),
+    ]
     threads += [_started(sweep.run, f"sweep {broker}") for sweep, broker in zip(sweeps, brokers, strict=True)]
     log.info("worker_started", worker=name, brokers=list(settings.configuration.brokers))
     if settings.redis_url is None:

@@ -7,7 +7,6 @@ import structlog
 from app.ledger import readers
 from app.ledger.connection import Ledger, LedgerUnavailable
 from workers.execution import Execution
-from workers.looking import Looking
 from workers.stopping import Stopping
 
 log = structlog.get_logger(__name__)
@@ -28,7 +27,6 @@ class Sweep:
         ledger: Ledger,
         broker: str,
         execution: Execution,
-        looking: Looking,
         stopping: Stopping,
         alone: Callable[[], bool] = lambda: False,
     ) -> None:
@@ -36,7 +34,6 @@ class Sweep:
         self._ledger = ledger
         self._broker = broker
         self._execution = execution
-        self._looking = looking
         self._stopping = stopping
         self._alone = alone
 
@@ -49,7 +46,6 @@ class Sweep:
         try:
             while not self._stopping.is_set() and self._execution.step([self._broker]):
                 pass
-            self._looking.once(self._broker)  # what people want to see comes after what is to be closed
             wait = readers.seconds_to_next_due(self._ledger, [self._broker])
         except LedgerUnavailable as exc:
             log.warning("ledger_unavailable", reason=str(exc))

@@ -2,10 +2,10 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, Table, func, select
+from sqlalchemy import ColumnElement, Connection, Row, ScalarSelect, Select, Table, func, select
 
 from app.domain.statuses import UNSETTLED
 from app.ledger import tables
@@ -258,9 +258,9 @@ def _filters(table: Table, moment: str, filters: Mapping[str, Any]) -> list[Colu
         if value is None:
             continue
         if name == "since":
-            conditions.append(table.c[moment] >= value)
+            conditions += [table.c[moment] >= value, table.c.seq >= _first_from(table, moment, value)]
         elif name == "until":
-            conditions.append(table.c[moment] < value)
+            conditions += [table.c[moment] < value, table.c.seq <= _last_before(table, moment, value)]
         elif name == "account":
             # Both by the database: SQLite's lower() knows ASCII only, Python's knows more.
             conditions.append(func.lower(table.c.account) == func.lower(value))
@@ -269,6 +269,22 @@ def _filters(table: Table, moment: str, filters: Mapping[str, Any]) -> list[Colu
         else:
             conditions.append(table.c[name] == value)
     return conditions
+
+
+def _first_from(table: Table, moment: str, value: datetime) -> ScalarSelect[Any]:
+    """Where in the list to stop looking for what is of a time: numbers grow with it, but for what came side by side."""
+    at = table.c[moment]
+    return select(table.c.seq).where(at >= value - SIDE_BY_SIDE).order_by(at).limit(1).scalar_subquery()
+
+
+def _last_before(table: Table, moment: str, value: datetime) -> ScalarSelect[Any]:
+    """Where in the list to begin, so that what is later is not gone through."""
+    at = table.c[moment]
+    return select(table.c.seq).where(at < value + SIDE_BY_SIDE).order_by(at.desc()).limit(1).scalar_subquery()
+
+
+SIDE_BY_SIDE = timedelta(minutes=1)
+"""Transactions that overlap, and a clock that is set right, leave numbers and times that much out of step."""
 
 
 def _of_command(connection: Connection, table: Table, command_id: str) -> Sequence[Row[Any]]:

@@ -111,9 +111,9 @@ commands = Table(
     _partial_index("ix_commands_unsettled", "broker", "seq", where="settled_at IS NULL"),
     Index("ix_commands_attention_seq", "attention", "seq"),
     Index("ix_commands_hook_seq", "hook", "seq"),
-    Index("ix_commands_broker_seq", "broker", "seq"),
     Index("ix_commands_instrument_seq", "instrument", "seq"),
     Index("ix_commands_accepted_at", "accepted_at"),
+    Index("ix_commands_account_seq", text("lower(account)"), "seq"),
     Index("ix_commands_settled_at", "settled_at"),
     Index("uq_commands_retry_of", "retry_of", unique=True),  # two operators who retry at once make one
 )
@@ -162,6 +162,7 @@ closed_positions = Table(
     Index("ix_closed_positions_broker_seq", "broker", "seq"),
     Index("ix_closed_positions_instrument_seq", "instrument", "seq"),
     Index("ix_closed_positions_closed_at", "closed_at"),
+    Index("ix_closed_positions_account_seq", text("lower(account)"), "seq"),
 )
 
 # All that happened to a command, append-only: triggers made by the migration refuse a change.

@@ -128,7 +128,8 @@ def _handle_errors(app: Flask) -> None:
 
 def _for_people() -> bool:
     """Whether a page is wanted, by where the request went."""
-    return not request.path.startswith(("/hooks/", "/api", "/healthz", "/readyz"))
+    door = request.path.startswith("/hooks") and (request.path != "/hooks" or request.method == "POST")
+    return not door and not request.path.startswith(("/api", "/healthz", "/readyz"))
 
 
 def _with_headers(response: Response) -> Response:

@@ -12,7 +12,7 @@ from app.alerts.hooks import Hook
 from app.ledger import readers, strangers
 from app.ledger.connection import Ledger
 from app.strict import Fault, faults_in
-from app.web import access, spreadsheet
+from app.web import access, spreadsheet, vitals
 from app.web.documents import (
     AlertDocument,
     AlertPage,
@@ -24,7 +24,9 @@ from app.web.documents import (
     CommandWithEvents,
     FailedAuthenticationList,
     HookList,
+    OverviewDocument,
     PlaceFilters,
+    SystemDocument,
 )
 from app.web.operations import operations
 from app.web.presentation import (
@@ -119,6 +121,22 @@ class Hooks(MethodView):
         known: dict[str, Hook] = current_app.extensions["flatwire_hooks"]
         uses = {name: readers.last_uses(_ledger(), name, hook.labels) for name, hook in known.items()}
         return {"items": [hook_document(hook, uses[name]) for name, hook in known.items()], "next": None}
+
+
+@hooks.route("/overview")
+class Overview(MethodView):
+    @hooks.response(200, OverviewDocument)
+    def get(self) -> dict[str, Any]:
+        """How brokers answered lately, and the last 24 hours: outcomes by hour, profit or loss, latencies."""
+        return vitals.overview()
+
+
+@hooks.route("/system")
+class System(MethodView):
+    @hooks.response(200, SystemDocument)
+    def get(self) -> dict[str, Any]:
+        """Workers, Redis and the ledger."""
+        return vitals.system()
 
 
 @hooks.route("/failed-authentications")

@@ -300,6 +300,20 @@ class PositionList(Document):
     next = _text("always null: the list is whole")
 
 
+class OverviewDocument(Document):
+    brokers = fields.List(fields.Raw())
+    hours = fields.List(fields.Raw())
+    profits = fields.List(fields.Raw())
+    latencies = fields.Raw(metadata={"description": "seconds, of the latest closes"})
+
+
+class SystemDocument(Document):
+    version = _text()
+    workers = fields.List(fields.Raw())
+    redis = fields.Raw(allow_none=True)
+    ledger = fields.Raw()
+
+
 class PauseDocument(Document):
     scope = _text("all, broker or hook")
     name = _text("of the broker or hook; null: all")

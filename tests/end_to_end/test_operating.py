@@ -214,8 +214,7 @@ def test_hostile_texts_are_shown_as_text(open_tab: OpenTab, venue_day: Product, 
     assert tab.complaints == []
 
 
-@pytest.mark.parametrize("context", [{}, PHONE], ids=["wide", "phone"])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("context", "scheme"), [({}, "light"), (PHONE, "dark")], ids=["wide", "phone"])
 def test_nobody_is_kept_out(
     open_tab: OpenTab, venue_day: Product, doubt: str, context: dict[str, Any], scheme: str
 ) -> None:

@@ -272,6 +272,8 @@ def test_the_description_names_every_path_filter_and_status(door: Door) -> None:
         "/api/v1/hooks",
         "/api/v1/failed-authentications",
         "/api/v1/positions",
+        "/api/v1/overview",
+        "/api/v1/system",
         "/api/v1/flatten",
         *(f"/api/v1/commands/{{command_id}}/{act}" for act in ("retry", "cancel", "acknowledge", "resolve")),
         "/api/v1/pause",

@@ -260,7 +260,7 @@ def test_a_refusal_does_not_quote_a_secret_that_stands_in_the_wrong_place(door: 
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
-        ("POST", "/hooks", 404),
+        ("POST", "/hooks", 405),
         ("POST", "/hooks/", 404),
         ("POST", f"/hooks/futures/{SECRET}/more", 404),
         ("POST", f"/hooks//futures/{SECRET}", 404),

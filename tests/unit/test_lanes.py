@@ -16,7 +16,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeVar
 
-import pytest
 from sqlalchemy import and_, func, select, update
 
 from app.domain.commands import ClosePosition, Command, FlattenMatching, Quantity
@@ -193,10 +192,7 @@ def work_in_processes(url: str, floor: Path, names: list[str]) -> None:
 
 
 @on_both_databases
-@pytest.mark.parametrize("work", [work_in_threads, work_in_processes])
-def test_many_workers_that_die_keep_every_promise(
-    database_url: str, ledger: Ledger, tmp_path: Path, work: Any
-) -> None:
+def test_many_workers_that_die_keep_every_promise(database_url: str, ledger: Ledger, tmp_path: Path) -> None:
     floor = tmp_path / "floor"
     floor.mkdir()
     ids = []
@@ -204,7 +200,7 @@ def test_many_workers_that_die_keep_every_promise(
         taken = accept(ledger, Delivery("futures", new_id().encode(), "a text", "main"), Wish([command]))
         ids += [row.id for row in taken.commands]
 
-    work(database_url, floor, [f"worker-{n}" for n in range(CLAIMERS)])
+    work_in_processes(database_url, floor, [f"worker-{n}" for n in range(CLAIMERS)])
 
     histories = [history for it in ids if (history := command_history(ledger, it))]
     assert len(histories) == 200

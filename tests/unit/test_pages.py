@@ -18,6 +18,7 @@ from app.alerts.mapping import request_of
 from app.domain.commands import FlattenMatching
 from app.ledger import statistics, tables
 from app.ledger.connection import Ledger
+from app.web import vitals
 from app.web.pages import charts
 from app.web.pages.hooks import texts_for
 from app.web.pages.login import TRIES, TRIES_OF_A_NAME
@@ -320,6 +321,32 @@ def test_an_axis_ends_at_a_round_number(value: float, top: float) -> None:
 
 
 def test_percentiles_of_few_and_of_none() -> None:
-    assert charts.percentile([], 0.5) is None
-    assert charts.percentile([3.0], 0.95) == 3
-    assert charts.percentile([1.0, 2.0, 3.0, 4.0], 0.5) == 3
+    assert vitals.percentile([], 0.5) is None
+    assert vitals.percentile([3.0], 0.95) == 3
+    assert vitals.percentile([1.0, 2.0, 3.0, 4.0], 0.5) == 3
+
+
+@on_both_databases
+def test_what_the_overview_and_system_show_can_be_asked_for(door: Door, shop: Shop) -> None:
+    shop.carried_out(part(4), seconds=30)
+    overview = door.get("/api/v1/overview").get_json()
+
+    assert sum(it.get("closed", 0) for it in overview["hours"]) == 1
+    assert len(overview["hours"]) == vitals.HOURS
+    assert overview["brokers"][0]["failed"] == 0
+    assert overview["profits"][0]["closes"] == overview["latencies"]["count"] == 1
+    system = door.get("/api/v1/system").get_json()
+    assert (system["workers"], system["redis"], system["ledger"]["rows"]["commands"]) == ([], None, 1)
+
+
+def test_a_long_answer_of_a_venue_is_cut_on_the_page_and_whole_in_the_api(
+    ada: FlaskClient, door: Door, shop: Shop
+) -> None:
+    history = shop.carried_out(part(4), seconds=30)
+    door.change(tables.attempts, answer={"words": "W" * 100_000})
+    page = ada.get(f"/commands/{history.command.id}").text
+
+    assert "more characters, in the API" in page
+    assert len(page) < 100_000 * len(history.attempts)
+    document = door.get(f"/api/v1/commands/{history.command.id}").get_json()
+    assert len(document["attempts"][0]["answer"]["words"]) == 100_000

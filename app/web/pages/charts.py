@@ -131,12 +131,6 @@ def nice(value: float) -> float:
     return next(size * step for step in (1, 2, 4, 5, 10) if size * step >= value)
 
 
-def percentile(values: Sequence[float], part: float) -> float | None:
-    """The value below which this part of them lies; None of nothing."""
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(len(ordered) * part))] if ordered else None
-
-
 def _scaled(value: float, top: float) -> float:
     return (HEIGHT - BOTTOM - TOP) * value / top if top else 0.0
 

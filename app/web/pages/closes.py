@@ -11,12 +11,12 @@ from app.ledger.readers import Record
 from app.web import spreadsheet
 from app.web.acting import ledger
 from app.web.pages.base import dashboard, live
-from app.web.pages.overview import profits
 from app.web.pages.queries import Query, asked
 from app.web.presentation import listed_closed_position
+from app.web.vitals import profits
 
 SHOWN = 50
-SUMMED = 2000
+SUMMED = 1000
 """Closed positions of which totals are made, the newest: more would keep who looks waiting."""
 
 

@@ -5,14 +5,13 @@ from typing import Any
 
 from flask import Response, current_app
 
-from app import __version__
 from app.alerts.hooks import Hook
 from app.domain.capabilities import CAPABILITIES
 from app.ledger import readers
 from app.ledger.pauses import paused
+from app.web import vitals
 from app.web.acting import ledger
 from app.web.pages.base import dashboard, live
-from app.web.pages.overview import brokers
 from app.web.presentation import pause_document, plain
 from config.file import BrokerSettings
 
@@ -27,16 +26,10 @@ def system() -> Response:
     stopped = [pause_document(row) for row in paused(ledger())]
     return live(
         "system",
-        version=__version__,
-        workers=[
-            {"name": row.name, "version": row.version, "started_at": plain(row.started_at)}
-            for row in readers.workers_alive(ledger())
-        ],
-        redis=current_app.extensions["flatwire_doorbell"].vitals(),
-        ledger_facts=readers.size(ledger()),
+        **vitals.system(),
         pauses=stopped,
         stopped={(it["scope"], it["name"] or "") for it in stopped},
-        brokers=brokers(),
+        brokers=vitals.brokers(),
         settings=[(name, _settings(it)) for name, it in current_app.extensions["flatwire_brokers"].items()],
         hooks=[(name, _settings(it)) for name, it in current_app.extensions["flatwire_hooks"].items()],
         acts=[

@@ -10,7 +10,6 @@ depends_on = None
 
 FILTERED = (
     ("commands", ("hook", "seq")),
-    ("commands", ("broker", "seq")),
     ("commands", ("instrument", "seq")),
     ("commands", ("accepted_at",)),
     ("commands", ("settled_at",)),
@@ -39,3 +38,5 @@ def upgrade() -> None:
     )
     for table, columns in FILTERED:
         op.create_index(f"ix_{table}_{'_'.join(columns)}", table, list(columns))
+    for table in ("commands", "closed_positions"):
+        op.create_index(f"ix_{table}_account_seq", table, [sa.text("lower(account)"), "seq"])
