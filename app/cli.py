@@ -5,10 +5,8 @@ import getpass
 import sys
 from collections.abc import Sequence
 
-import requests
-
 from app.ledger.connection import Ledger, LedgerUnavailable
-from app.ledger.schema import SchemaMismatch, migrate
+from app.ledger.schema import SchemaMismatch
 from app.passwords import password_hash
 from config.environment import ROLES, load, process_values, secret_variable
 from config.file import ConfigurationFault, Role
@@ -82,6 +80,8 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _migrate(_options: argparse.Namespace) -> int:
+    from app.ledger.migration import migrate  # no other command needs to load Alembic
+
     before, after = migrate(Ledger(process_values()["database_url"]))
     unchanged = f"the ledger's schema is up to date ({after})"
     print(unchanged if before == after else f"the ledger's schema: {before or 'new'} -> {after}")
@@ -103,6 +103,8 @@ def _send(options: argparse.Namespace) -> int:
     values = process_values()
     site = options.url or values["public_url"] or f"http://127.0.0.1:{values['port']}"
     query = "?dry_run=1" if options.dry_run else ""
+    import requests  # no other command needs to load it
+
     try:
         answer = requests.post(
             f"{site.rstrip('/')}/hooks/{options.hook}{query}",

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Connection, create_engine, text
 
 from app.ledger.connection import Ledger, normalised
-from app.ledger.schema import migrate
+from app.ledger.migration import migrate
 from tests.running import Product, RedisServer, running_product
 
 

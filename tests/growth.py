@@ -13,7 +13,7 @@ from limits.strategies import MovingWindowRateLimiter
 from sqlalchemy import text
 
 from app.ledger.connection import Ledger
-from app.ledger.schema import migrate
+from app.ledger.migration import migrate
 from config.environment import User
 from config.secrets import Secret
 from tests.bench import databases

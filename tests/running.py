@@ -19,7 +19,7 @@ import requests
 from redis import Redis, RedisError
 
 from app.ledger.connection import Ledger
-from app.ledger.schema import migrate
+from app.ledger.migration import migrate
 from app.passwords import password_hash
 from config.embedded.doorbell import server_program
 from tests.simulators.crosstrade import CrossTradeSimulator

@@ -13,7 +13,7 @@ from werkzeug.test import TestResponse
 
 from app.ledger import tables
 from app.ledger.connection import Ledger
-from app.ledger.schema import migrate
+from app.ledger.migration import migrate
 from app.web import create_app
 from config.environment import load
 from config.file import Role

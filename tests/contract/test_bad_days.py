@@ -59,7 +59,7 @@ def market(request: pytest.FixtureRequest) -> Iterator[Market]:
 
 
 @given(data=st.data())
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=15)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=8)
 def test_parts_close_no_more_than_their_sum(ledger: Ledger, market: Market, data: st.DataObject) -> None:
     days = [*DONE, *UNDONE, *SOMETIMES, *([] if market.settings.venue.closing_can_flip else LATE)]
     sizes = data.draw(st.lists(st.integers(1, 12), min_size=1, max_size=2), "sizes")

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from app.ledger.connection import Ledger
-from app.ledger.schema import migrate
+from app.ledger.migration import migrate
 from tests.postgres import PostgresServer
 from tests.rehearsal import acceptance, commits, cutting, doorbell, faults, kills
 from tests.rehearsal.kills import KilledCase, Unreached

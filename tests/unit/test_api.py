@@ -194,7 +194,7 @@ names = st.sampled_from(["status", "attention", "account", "hook", "since", "unt
 
 @on_both_databases
 @given(query=st.lists(st.tuples(names | st.text(max_size=8), anything), max_size=4))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=30)
 def test_no_query_makes_the_api_fail(door: Door, query: list[tuple[str, str]]) -> None:
     text = urlencode(
         [(name.encode("utf-8", "replace"), value.encode("utf-8", "replace")) for name, value in query]

@@ -19,7 +19,7 @@ from app.domain.commands import ClosePosition
 from app.ledger import readers, tables
 from app.ledger.connection import Ledger, LedgerUnavailable
 from app.ledger.intake import Delivery, Wish, accept
-from app.ledger.schema import migrate
+from app.ledger.migration import migrate
 from app.ledger.waiting import FORGOTTEN, PAUSE, TRANSACTION_SECONDS, Breaker
 from tests.postgres import CONNECTIONS, PostgresServer
 from tests.rehearsal import commits

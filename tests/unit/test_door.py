@@ -367,7 +367,7 @@ header_names = (
 any_headers = st.dictionaries(st.sampled_from(header_names.split()), printable, max_size=4)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.sampled_from(["POST", "POST", "GET", "PUT", "HEAD", "OPTIONS", "DELETE"]),
     any_path,

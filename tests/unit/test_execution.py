@@ -1074,7 +1074,7 @@ mishaps = st.sampled_from(
     quantity=st.integers(1, 12),
     reads=st.lists(st.booleans(), max_size=6),
 )
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=25)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=15)
 def test_whatever_goes_wrong_a_part_is_closed_at_most_once(
     ledger: Ledger, script: list[str], quantity: int, reads: list[bool]
 ) -> None:
@@ -1131,7 +1131,7 @@ def test_whatever_goes_wrong_a_part_is_closed_at_most_once(
     trades=st.lists(st.tuples(st.integers(0, 30), st.integers(-12, 12).filter(bool)), max_size=4),
     clock=st.sampled_from([0, 0, -3600, -1, 1, 3600]),
 )
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=25)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=15)
 def test_whatever_the_trader_does_meanwhile_a_close_acts_at_most_once(
     ledger: Ledger, command: Command, script: list[str], trades: list[tuple[int, int]], clock: int
 ) -> None:

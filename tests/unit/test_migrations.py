@@ -22,7 +22,8 @@ from app.ledger import readers, tables
 from app.ledger.claims import Claims
 from app.ledger.connection import Ledger, LedgerUnavailable
 from app.ledger.intake import Delivery, Wish, accept, new_id
-from app.ledger.schema import SchemaMismatch, check_schema, migrate
+from app.ledger.migration import migrate
+from app.ledger.schema import SchemaMismatch, check_schema
 from tests.conftest import on_both_databases
 from tests.running import ROOT
 
@@ -172,14 +173,14 @@ def test_a_file_that_is_damaged_in_the_middle_is_told(ledger: Ledger, database_u
 READ_ONLY = """
 import os, sys
 from app.ledger.connection import Ledger, LedgerUnavailable
-from app.ledger import readers, schema
+from app.ledger import migration, readers
 url, nobody = sys.argv[1], 65534
 opened = Ledger(url)
 opened.engine.connect().close()
 opened.dispose()
 if os.geteuid() == 0:
     os.seteuid(nobody)
-for ask in (lambda: readers.check_writable(opened), lambda: schema.migrate(Ledger(url))):
+for ask in (lambda: readers.check_writable(opened), lambda: migration.migrate(Ledger(url))):
     try:
         ask()
     except LedgerUnavailable as exc:

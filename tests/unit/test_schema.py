@@ -18,7 +18,8 @@ from app.ledger import readers, tables
 from app.ledger.claims import Claims
 from app.ledger.connection import Ledger, LedgerUnavailable, normalised
 from app.ledger.intake import Delivery, Wish, accept, new_id
-from app.ledger.schema import SchemaMismatch, check_schema, migrate
+from app.ledger.migration import migrate
+from app.ledger.schema import SchemaMismatch, check_schema
 from app.ledger.types import now
 from tests.conftest import on_both_databases
 from tests.running import ROOT
@@ -26,7 +27,7 @@ from tests.running import ROOT
 MIGRATE = """
 import sys
 from app.ledger.connection import Ledger
-from app.ledger.schema import migrate
+from app.ledger.migration import migrate
 migrate(Ledger(sys.argv[1]))
 """
 
