@@ -7,8 +7,7 @@ from urllib.parse import urlsplit
 
 from marshmallow import ValidationError, fields, post_load, validate, validates, validates_schema
 
-from app.alerts.dialects import DIALECTS
-from app.alerts.schemas import SCOPE_AND_SIZE
+from app.alerts.dialects import DIALECTS, NARROWING
 from app.alerts.strategies import Scale
 from app.domain.commands import Action, Unit
 from app.domain.venues import VENUES
@@ -258,7 +257,7 @@ class HookSchema(StrictSchema):
 
     @validates("ignore")
     def keep_what_narrows(self, names: list[str], **_kw: Any) -> None:
-        narrowing = sorted(SCOPE_AND_SIZE & set(names))
+        narrowing = sorted(NARROWING & set(names))
         if narrowing:
             hint = "take it out of ignore: without it an alert would close more than it says"
             raise fault(f'can\'t hold "{narrowing[0]}"', hint)

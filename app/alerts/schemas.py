@@ -102,13 +102,6 @@ _EVERY_FIELD = (
     *dict.fromkeys(name for schema in SCHEMAS.values() for name in schema().known_names()),
 )
 
-SCOPE_AND_SIZE = frozenset(
-    name
-    for name in (*_EVERY_FIELD, *ALIASES)
-    if ALIASES.get(name, name) in ("action", "account", "instrument", "quantity", "percent")
-)
-"""What a hook can't ignore: without it an alert would ask for more than it says."""
-
 FIELD_NAMES = (*_EVERY_FIELD, *ALIASES, *SECRET_FIELDS)
 """Every name under which a text may carry a field."""
 

@@ -153,6 +153,20 @@ def test_all_faults_are_told_at_once() -> None:
         (with_hook("max_age = 0"), "hooks.futures.max_age", "1"),
         (with_hook("max_age = true"), "hooks.futures.max_age", "number"),
         (with_hook("dedupe_window = -1"), "hooks.futures.dedupe_window", "0"),
+        (with_hook('dialects = ["pineconnector"]'), "hooks.futures.dialects.0", "crosstrade"),
+        (with_hook('dialects = "crosstrade"'), "hooks.futures.dialects", "list"),
+        (with_hook('scale = "half"'), "hooks.futures.scale", "proportion"),
+        (with_hook('sources = ["home"]'), "hooks.futures.sources.0", "CIDR"),
+        (with_hook('sources = ["203.0.113.1/24"]'), "hooks.futures.sources.0", "CIDR"),
+        (with_hook("sources = [1]"), "hooks.futures.sources.0", "tradingview"),
+        (with_hook("rate = 0"), "hooks.futures.rate", "0.1"),
+        (with_hook("max_positions = 0"), "hooks.futures.max_positions", "whole number"),
+        (with_hook("max_positions = 2.5"), "hooks.futures.max_positions", "whole number"),
+        (with_hook('dry_run = "true"'), "hooks.futures.dry_run", "true or false"),
+        *(
+            (with_hook(f'ignore = ["price", "{name}"]'), "hooks.futures.ignore", "close more than it says")
+            for name in ("quantity", "qty", "side", "market_position", "require_market_position", "amount")
+        ),
         (with_broker("deadline = nan"), "brokers.nt8.deadline", "from"),
         (with_broker("deadline = inf"), "brokers.nt8.deadline", "from"),
         (with_broker("deadline = 21"), "brokers.nt8.deadline", "20"),
@@ -184,6 +198,32 @@ def test_a_fault_is_told_with_its_place_and_what_to_do(text: str, place: str, sa
 )
 def test_what_is_not_served_yet_is_refused_and_not_ignored(text: str, place: str) -> None:
     assert "not served by this version" in faults_of(text)[place]
+
+
+def test_what_a_hook_may_do_is_read_as_it_says() -> None:
+    lines = """
+    dialects = ["okx_signal", "crosstrade"]
+    sources = ["tradingview", "203.0.113.0/24", "2001:db8::1"]
+    scale = "proportion"
+    rate = 2
+    max_positions = 5
+    dry_run = true
+    ignore = ["price", "time"]
+    """
+    hook = read(with_hook(lines), Role.CHECK, ENVIRON).hooks["futures"]
+
+    assert (hook.dialects, hook.scale, hook.rate) == (("okx_signal", "crosstrade"), "proportion", 2)
+    assert (hook.max_positions, hook.dry_run, hook.ignore) == (5, True, ("price", "time"))
+    assert [str(network) for network in hook.sources[-2:]] == ["203.0.113.0/24", "2001:db8::1/128"]
+    assert len(hook.sources) == 4 + 2
+
+
+@pytest.mark.parametrize("secret", ["whsec_", "whsec_short", "whsec_" + "é" * 40, "whsec_" + "A" * 200])
+def test_a_signing_secret_that_is_none_is_told(secret: str) -> None:
+    faults = faults_of(GOOD, environ=ENVIRON | {"HOOK_SECRET": secret})
+
+    assert "no signing secret" in faults["hooks.futures.secrets.main"]
+    assert secret == "whsec_" or secret not in str(faults)
 
 
 # The environment
@@ -270,6 +310,20 @@ def test_sqlite_is_refused_where_the_disk_is_emptied(platform: str) -> None:
         settings_of(**{platform: "web.1"})
 
     assert settings_of(**{platform: "web.1", "DATABASE_URL": "postgres://h/d"}).database_url
+
+
+@pytest.mark.parametrize("platform", ["DYNO", "RENDER"])
+def test_sources_need_a_trusted_proxy_behind_a_router(platform: str) -> None:
+    limited = {
+        "FLATWIRE_CONFIG_TOML": with_hook('sources = ["tradingview"]'),
+        "DATABASE_URL": "postgres://h/d",
+        platform: "web.1",
+    }
+    with pytest.raises(ConfigurationFault, match="TRUSTED_PROXIES=1") as told:
+        settings_of(**limited)
+
+    assert [fault.field for fault in told.value.faults] == ["hooks.futures.sources"]
+    assert settings_of(**limited, TRUSTED_PROXIES="1").configuration.hooks["futures"].sources
 
 
 def test_a_file_that_can_not_be_read_is_named(tmp_path: Any) -> None:

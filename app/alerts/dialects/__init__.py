@@ -10,10 +10,18 @@ from typing import Any
 
 from app.alerts.dialects import crosstrade, okx_signal, traderspost
 from app.alerts.dialects.dialect import Dialect, Translation
+from app.alerts.schemas import FIELD_NAMES
 
 DIALECTS: dict[str, Dialect] = {
     dialect.name: dialect for dialect in (crosstrade.DIALECT, traderspost.DIALECT, okx_signal.DIALECT)
 }
+
+
+_MAY_BE_IGNORED = {"id", "time", "timenow", "timestamp", "maxLag", "note", "comment", "orderType"}
+NARROWING = (
+    frozenset(FIELD_NAMES).union(*(dialect.meaningful for dialect in DIALECTS.values())) - _MAY_BE_IGNORED
+)
+"""What a hook can't ignore, whichever dialects it takes: without it an alert could close more than it says."""
 
 
 def translated(fields: Mapping[str, Any], taken: Collection[str]) -> Translation:

@@ -171,4 +171,11 @@ def _guard(values: Mapping[str, Any]) -> dict[str, str]:
     return {} if required is None else {"position": str(required)}
 
 
-DIALECT = Dialect("crosstrade", "https://docs.crosstrade.io/webhooks", _speaks, _translate, comments=True)
+DIALECT = Dialect(
+    "crosstrade",
+    "https://docs.crosstrade.io/webhooks",
+    _speaks,
+    _translate,
+    (ClosePositionSchema, FlattenSchema, PlaceSchema),
+    comments=True,
+)

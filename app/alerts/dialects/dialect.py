@@ -35,8 +35,16 @@ class Dialect:
     speaks: Callable[[Mapping[str, Any]], bool]
     """Whether a text is in this dialect, by its verb and the names of its fields."""
     translate: Callable[[Mapping[str, Any]], Translation]
+    schemas: tuple[type["DialectSchema"], ...]
+    """Of all its texts."""
     comments: bool = False
     """Whether a line that begins with `//` is a comment."""
+
+    @property
+    def meaningful(self) -> frozenset[str]:
+        """The names of the fields that say something of what is closed, or when."""
+        named = (schema().fields.items() for schema in self.schemas)
+        return frozenset(name for fields in named for name, it in fields if not isinstance(it, Unused))
 
 
 class Unused(fields.Field[None]):

@@ -131,4 +131,5 @@ DIALECT = Dialect(
     "https://www.okx.com/help/signal-bot-alert-message-specifications",
     _speaks,
     _translate,
+    (ExitSchema, StrategySchema),
 )

@@ -111,5 +111,9 @@ def _said(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 DIALECT = Dialect(
-    "traderspost", "https://docs.traderspost.io/docs/core-concepts/webhooks", _speaks, _translate
+    "traderspost",
+    "https://docs.traderspost.io/docs/core-concepts/webhooks",
+    _speaks,
+    _translate,
+    (ExitSchema, FlatSchema),
 )
