@@ -33,7 +33,7 @@ from workers.stopping import Stopping
 
 log = structlog.get_logger(__name__)
 
-EVERY = 0.5
+EVERY = 1.0
 """Seconds between two looks for questions."""
 
 

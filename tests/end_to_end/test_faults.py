@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import on_both_databases
+from tests.conftest import on_postgresql
 from tests.running import ROOT, Product, RedisServer, eventually, free_port
 from tests.simulators.crosstrade import Fault
 
@@ -22,8 +22,11 @@ def close_calls(product: Product) -> list[str]:
     ]
 
 
-@on_both_databases
-@pytest.mark.parametrize("fault", [Fault.ACT_THEN_HANG, Fault.HANG_THEN_ACT])
+@pytest.mark.parametrize(
+    ("database_url", "fault"),
+    [("sqlite", Fault.ACT_THEN_HANG), ("postgresql", Fault.HANG_THEN_ACT)],
+    indirect=["database_url"],
+)
 def test_a_worker_killed_while_a_close_is_in_flight_loses_and_doubles_nothing(
     product: Product, fault: Fault
 ) -> None:
@@ -90,7 +93,7 @@ def test_with_redis_dead_or_frozen_alerts_are_taken_fast_and_carried_out(
     assert product.stop("worker", within=5) == 0
 
 
-@on_both_databases
+@on_postgresql
 def test_many_partial_closes_at_once_close_exactly_their_sum(product: Product) -> None:
     ids = [
         product.accepted(f"action=close;instrument=MES 12-26;quantity=1;id={uuid.uuid4()}") for _ in range(5)

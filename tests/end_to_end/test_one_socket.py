@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from app.ledger.connection import normalised
-from tests.conftest import on_both_databases
+from tests.conftest import on_postgresql
 from tests.running import CONFIGURATION, Product, RedisServer, eventually, running_product
 from tests.simulators.crosstrade import Fault
 
@@ -49,7 +49,7 @@ def closes(product: Product) -> list[str]:
     return [request.method for request in product.venue.requests if request.operation == "close"]
 
 
-@on_both_databases
+@on_postgresql
 def test_one_worker_of_all_sends_over_one_socket(product: Product) -> None:
     ids = [
         product.accepted(f"action=close;instrument={instrument};quantity=1;id={uuid.uuid4()}")
