@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, create_engine, text
 
+from app.ledger import connection, postgresql, sqlite, waiting
 from app.ledger.connection import Ledger, normalised
 from app.ledger.migration import migrate
 from tests.running import Product, RedisServer, running_product
@@ -37,9 +38,32 @@ def postgres_server() -> Iterator[str]:
         warnings.simplefilter("ignore")  # the package's own, about folders of the system
         server = pgserver.get_server(folder)
         url = server.get_uri()
+    _let_it_be_quick(url)
     yield url
     server.cleanup()
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _let_it_be_quick(server: str) -> None:
+    """This server is thrown away: what it would lose in a power cut, nobody asks of it."""
+    with _operator(server) as connection:
+        for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+            connection.execute(text(f"ALTER SYSTEM SET {setting} = off"))
+        connection.execute(text("SELECT pg_reload_conf()"))
+
+
+OF_WAITING = ("test_connection", "test_migrations", "test_schema")
+"""Modules whose tests are of how long a ledger may take."""
+
+
+@pytest.fixture(autouse=True)
+def patience(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test that is not of waiting must not fail where the machine is busy: the ledger of its process has longer."""
+    if request.module.__name__.rpartition(".")[2] in OF_WAITING:
+        return
+    monkeypatch.setattr(waiting, "TRANSACTION_SECONDS", 6.0)
+    for module in (connection, postgresql, sqlite):
+        monkeypatch.setattr(module, "STATEMENT_SECONDS", 5.0)
 
 
 @pytest.fixture(scope="session")

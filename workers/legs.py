@@ -146,7 +146,7 @@ class Legs:
     def departure(self, kind: str, leg: Leg) -> Departure | None:
         """The call of a leg; None, and the leg says why, if it can't go now."""
         try:
-            call = self._cancel(leg) if kind == "cancel" else self._close(leg)
+            call = self.call(kind, leg)
         except ValueError as exc:
             leg.step = Step(Status.REJECTED, f"no request can be made of it: {exc}", None, Attention.REJECTED)
             return None
@@ -154,6 +154,10 @@ class Legs:
             leg.step = Step(Status.QUEUED, NO_ROOM, wait)
             return None
         return Departure(call, leg.holding.place)
+
+    def call(self, kind: str, leg: Leg) -> Call[Report]:
+        """The request of a leg, not sent. Raises ValueError if none can be made of it."""
+        return self._cancel(leg) if kind == "cancel" else self._close(leg)
 
     def _cancel(self, leg: Leg) -> Call[Report]:
         assert leg.cancel is not None

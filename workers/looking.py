@@ -4,7 +4,7 @@ It reads with what room the closes leave, and under no command's lease.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
@@ -24,7 +24,7 @@ from app.ledger.questions import Kind, Question
 from app.ledger.sightings import was_seen
 from app.ledger.step import Step
 from config.file import BrokerSettings
-from workers import evidence
+from workers import evidence, preparation
 from workers.brokers.broker import Broker
 from workers.legs import Legs
 from workers.observation import NO_ROOM, Observation
@@ -101,7 +101,7 @@ class Looking:
             return _by_legs(broker, Legs(broker, settings, claim, today, seen), claim, today)
         found = planned(broker, claim, today, seen)
         if isinstance(found, Step):
-            return {"requests": [], "positions": [], "ends": {"status": found.status, "reason": found.reason}}
+            return _ended(found)
         holdings = found.holdings
         if holdings is None:  # it would go out unread; what it would leave is read all the same
             mine = evidence.matching(command, Observation(broker, claim).positions(), today)
@@ -136,14 +136,32 @@ def _by_legs(broker: Broker, legs: Legs, claim: Claim, today: date) -> dict[str,
     assert not isinstance(command, ClosePosition)
     observation = Observation(broker, claim)
     mine = evidence.matching(command, observation.positions(), today)
+    if stopped := preparation.too_many(command, mine):
+        return _ended(stopped)
     holdings = evidence.plan(command, mine, evidence.NOTHING)
-    requests = []
+    requests, notes = [], []
     for leg in [legs.look(holding, observation) for holding in holdings]:
-        for kind in ("cancel", "close") if leg.cancel else ("close",):
-            if departure := legs.departure(kind, leg):
-                requests.append(departure.call.request)
-    return _previewed(requests, holdings)
+        if not leg.due:
+            notes.append(f"{leg.holding.instrument}: {leg.step.reason or leg.step.status}")
+            continue
+        # Only built: neither sent nor counted against the venue's limits, which closes need.
+        requests += [
+            legs.call(kind, leg).request for kind in (("cancel", "close") if leg.cancel else ("close",))
+        ]
+    return _previewed(requests, holdings, notes)
 
 
-def _previewed(requests: list[dict[str, Any]], holdings: tuple[Holding, ...]) -> dict[str, Any]:
-    return {"requests": requests, "positions": [holding_json(holding) for holding in holdings], "ends": None}
+def _ended(step: Step) -> dict[str, Any]:
+    return {
+        "requests": [],
+        "positions": [],
+        "notes": [],
+        "ends": {"status": step.status, "reason": step.reason},
+    }
+
+
+def _previewed(
+    requests: list[dict[str, Any]], holdings: tuple[Holding, ...], notes: Sequence[str] = ()
+) -> dict[str, Any]:
+    positions = [holding_json(holding) for holding in holdings]
+    return {"requests": requests, "positions": positions, "notes": list(notes), "ends": None}

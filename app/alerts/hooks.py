@@ -61,6 +61,11 @@ class Hook:
         return (*self.secrets, *self.signing_keys)
 
     @property
+    def known_accounts(self) -> tuple[str, ...]:
+        """Names that stand for accounts in a sentence."""
+        return (*self.accounts, *([self.default_account] if self.default_account else []))
+
+    @property
     def all_accounts(self) -> bool:
         return ALL in self.accounts
 

@@ -17,7 +17,7 @@ _JSON_FIELD = re.compile(
     rf"""(?P<value>"(?:[^"\\]|\\.)*"?|'(?:[^'\\]|\\.)*'?|[“”„‟‘’][^“”„‟‘’]*[“”„‟‘’]?|[^\s,}}\]{_QUOTES}]+)""",
     re.IGNORECASE | re.DOTALL,
 )
-_PAIR = rf"((?:^|[;,\n\r])[^\S\n\r]*(?:{_NAMES})[^\S\n\r]*=)"
+_PAIR = rf"((?:^|[;,\n\r{_QUOTES}])[^\S\n\r]*[{_QUOTES}]?(?:{_NAMES})[{_QUOTES}]?[^\S\n\r]*=)"
 _PAIRS_BY_COMMA = re.compile(_PAIR + r"(?P<value>[^,]*)", re.IGNORECASE)
 _PAIRS_BY_LINE = re.compile(_PAIR + r"(?P<value>[^;\n\r]*)", re.IGNORECASE)
 _BELOW_SECRET = re.compile(rf'"(?:{_NAMES})"\s*:\s*[\[{{]', re.IGNORECASE)

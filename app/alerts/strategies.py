@@ -43,14 +43,14 @@ class Exit:
 def exit_of(values: Mapping[str, Any], scale: Scale) -> Exit:
     """The exit in a strategy's alert. Raises NoExit if it is none, WrongAlert if the alert contradicts itself."""
     now, before = values["market_position"], values["prev_market_position"]
+    _check_sizes(values, now, before)
     if before is Stance.FLAT:
         what = "stays flat" if now is Stance.FLAT else f"enters {now}"
         raise NoExit(f"the strategy {what}: nothing of it is to be closed")
     side = Side(before)
     if now is not before:
-        _check_sizes(values, now, before)
         return Exit(side)
-    size, size_before = _sizes(values, now, before)
+    size, size_before = _sizes(values)
     if size >= size_before:
         did = "adds to" if size > size_before else "keeps"
         raise NoExit(f"the strategy {did} its {side} position: nothing of it is to be closed")
@@ -61,14 +61,13 @@ def exit_of(values: Mapping[str, Any], scale: Scale) -> Exit:
     return Exit(side, part=Decimal(f"{max(part, _FINEST_PART).normalize():f}"))
 
 
-def _sizes(values: Mapping[str, Any], now: Stance, before: Stance) -> tuple[Decimal, Decimal]:
+def _sizes(values: Mapping[str, Any]) -> tuple[Decimal, Decimal]:
     """How much the strategy holds now, and held before, without their signs."""
     missing = [name for name in ("position_size", "prev_position_size") if name not in values]
     if missing:
         hint = 'add "{{strategy.market_position_size}}" and "{{strategy.prev_market_position_size}}"'
         why = "is missing: an exit can't be told from an addition"
         raise WrongAlert(*(Fault(name, why, hint) for name in missing))
-    _check_sizes(values, now, before)
     return abs(values["position_size"]), abs(values["prev_position_size"])
 
 

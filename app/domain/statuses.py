@@ -35,6 +35,20 @@ class Attention(StrEnum):
     TOO_MANY_POSITIONS = "too_many_positions"
 
 
+GRAVEST_FIRST = (
+    Attention.UNPROTECTED,
+    Attention.IN_DOUBT,
+    Attention.STILL_OPEN,
+    Attention.POSITION_CHANGED,
+    Attention.GAVE_UP,
+    Attention.REJECTED,
+    Attention.EXPIRED,
+    Attention.TOO_MANY_POSITIONS,
+    Attention.NOTHING_OPEN_SUSPECT,
+)
+"""The causes, by how much a minute may cost."""
+
+
 class IllegalTransition(Exception):
     """Raised when a command would go where the table does not let it: a bug, never the user's doing."""
 

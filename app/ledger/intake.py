@@ -190,7 +190,9 @@ def _key(delivery: Delivery, wish: Wish) -> tuple[str, float | None]:
     if delivery.header_key is not None:
         return f"{delivery.hook} header {_digest(delivery.header_key)}", None
     if wish.sender_id is not None:
-        return f"{delivery.hook} id {_digest(wish.sender_id)} {delivery.digest}", wish.max_age
+        return f"{delivery.hook} id {_digest(wish.sender_id)} {delivery.digest}", max(
+            wish.max_age, wish.dedupe_window
+        )
     return f"{delivery.hook} body {delivery.digest}", wish.dedupe_window
 
 

@@ -108,8 +108,9 @@ def retry(ledger: Ledger, command_id: str, actor: str, reason: str, max_age: flo
 
 def _insert_retry(connection: Connection, row: Row[Any], actor: str, reason: str, max_age: float) -> str:
     moment: datetime = connection.execute(select(now())).scalar_one()
-    # Somebody looked at how many there are, and wants it all the same.
-    asked = columns_of(command_of(row), moment.date()) | {"max_positions": None}
+    asked = columns_of(command_of(row), moment.date())
+    if Attention.TOO_MANY_POSITIONS in (row.attention, row.acknowledged):
+        asked["max_positions"] = None  # somebody was told how many there are, and wants it all the same
     again = new_id()
     connection.execute(
         insert(_commands).values(

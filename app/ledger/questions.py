@@ -63,13 +63,14 @@ def ask_for_positions(ledger: Ledger, brokers: Collection[str]) -> None:
             )
 
 
-def ask_for_preview(ledger: Ledger, question_id: str, broker: str, detail: Mapping[str, Any]) -> None:
-    """Have a worker say what a command would send."""
+def ask_for_previews(ledger: Ledger, asked: Mapping[str, tuple[str, Mapping[str, Any]]]) -> None:
+    """Have a worker say what commands would send: each by the id of its question, with its broker."""
     with ledger.writing(awaited=True) as connection:
         old = and_(_questions.c.kind == Kind.PREVIEW, _questions.c.asked_at < from_now(-KEPT))
         connection.execute(delete(_questions).where(old))
-        row = {"id": question_id, "kind": Kind.PREVIEW, "broker": broker, "detail": dict(detail)}
-        connection.execute(_questions.insert().values(**row, asked_at=now()))
+        for question_id, (broker, detail) in asked.items():
+            row = {"id": question_id, "kind": Kind.PREVIEW, "broker": broker, "detail": dict(detail)}
+            connection.execute(_questions.insert().values(**row, asked_at=now()))
 
 
 def readings(ledger: Ledger) -> Sequence[Row[Any]]:
@@ -87,9 +88,9 @@ def answer_of(ledger: Ledger, question_id: str) -> Row[Any] | None:
 def take(ledger: Ledger, broker: str) -> Question | None:
     """A question about a broker that nobody answers yet. None: there is none."""
     with ledger.reading() as connection:
-        row = connection.execute(
-            select(_questions).where(_open(), _questions.c.broker == broker).limit(1)
-        ).first()
+        wanted = select(_questions).where(_open(), _questions.c.broker == broker)
+        # What is open comes first ("positions" before "preview"), and then what was asked first.
+        row = connection.execute(wanted.order_by(_questions.c.kind, _questions.c.asked_at).limit(1)).first()
     if row is None:
         return None
     with ledger.writing() as connection:

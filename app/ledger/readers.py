@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, ScalarSelect, Select, Table, func, select
+from sqlalchemy import ColumnElement, Connection, Row, ScalarSelect, Select, Table, case, func, select
 
-from app.domain.statuses import UNSETTLED
+from app.domain.statuses import GRAVEST_FIRST, UNSETTLED
 from app.ledger import tables
 from app.ledger.connection import Ledger
 from app.ledger.lanes import waiting_for
@@ -73,9 +73,11 @@ def in_flight(ledger: Ledger, limit: int) -> Sequence[Row[Any]]:
 
 
 def asking_for_attention(ledger: Ledger, limit: int) -> Sequence[Row[Any]]:
-    """Commands that a person must look at, the newest first."""
+    """Commands that a person must look at: the gravest causes first, of each the newest."""
     commands = tables.commands
-    wanted = select(commands).where(commands.c.attention.is_not(None)).order_by(commands.c.seq.desc())
+    gravity = case({str(cause): at for at, cause in enumerate(GRAVEST_FIRST)}, value=commands.c.attention)
+    asking = select(commands).where(commands.c.attention.is_not(None))
+    wanted = asking.order_by(gravity, commands.c.seq.desc())
     with ledger.reading() as connection:
         return connection.execute(wanted.limit(limit)).all()
 

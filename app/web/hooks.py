@@ -77,9 +77,9 @@ def _take(name: str, secret: str | None) -> Response | tuple[dict[str, Any], int
     dry_run = False
     try:
         _check_source(hook)
-        if wait := _over_its_rate(hook):
-            return _too_fast(hook, wait)
         dry_run = _dry_run()
+        if not dry_run and (wait := _over_its_rate(hook)):
+            return _too_fast(hook, wait)
         return _answer(hook, delivery, fields, dry_run)
     except AlertRefused as exc:
         refused = _without_secret(exc, offered.secret)
@@ -176,13 +176,18 @@ def _without_secret(exc: AlertRefused, secret: str) -> AlertRefused:
     return type(exc)(
         *(
             Fault(
-                without(fault.field, secret),
-                without(fault.message, secret),
-                kept_text(fault.hint.encode("utf-8", "replace"), secret) if fault.hint else None,
+                _starred(fault.field, secret),
+                _starred(fault.message, secret),
+                _starred(fault.hint, secret) if fault.hint else None,
             )
             for fault in exc.faults
         )
     )
+
+
+def _starred(text: str, secret: str) -> str:
+    """A message without the secret, and without any other that the text it quotes may carry."""
+    return without(kept_text(text.encode("utf-8", "replace"), secret), secret)
 
 
 def _answer(hook: Hook, delivery: Delivery, fields: dict[str, Any] | AlertRefused, dry_run: bool) -> Any:
@@ -224,15 +229,9 @@ def _fields(body: bytes, hook: Hook | None) -> dict[str, Any] | AlertRefused:
         return UnreadableAlert(Fault("", message, "an alert is a short text; send less"))
     try:
         comments = hook is not None and has_comments(hook.dialects)
-        return fields_of(body, _known_accounts(hook), comments=comments)
+        return fields_of(body, hook.known_accounts if hook else (), comments=comments)
     except AlertRefused as exc:
         return exc
-
-
-def _known_accounts(hook: Hook | None) -> tuple[str, ...]:
-    if hook is None:
-        return ()
-    return (*hook.accounts, *([hook.default_account] if hook.default_account else []))
 
 
 def _bearer() -> str | None:

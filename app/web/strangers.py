@@ -34,7 +34,7 @@ class Strangers:
         """Count one. The seconds that its address must wait, if it failed too often; else None."""
         place = (address or "unknown")[:64]
         self._note(ledger, place, hook or "", reason)
-        key = _network(place)
+        key = network_of(place)
         if self._limiter.hit(FAILURES, key):
             return None
         window = self._limiter.get_window_stats(FAILURES, key)
@@ -55,7 +55,7 @@ class Strangers:
             log.warning("stranger_not_noted", reason=str(exc))
 
 
-def _network(address: str) -> str:
+def network_of(address: str) -> str:
     """Who owns one address of IPv6 owns at least 2^64 of them."""
     try:
         known = ip_address(address)

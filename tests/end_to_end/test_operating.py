@@ -121,6 +121,18 @@ def test_many_are_acknowledged_at_once_and_the_count_is_asked_back(
     expect(page.locator("#calm")).to_be_visible()
 
 
+def test_what_is_ticked_stays_so_while_its_row_changes(open_tab: OpenTab, doubt: str) -> None:
+    page = open_tab().sign_in().page
+    page.goto("/attention")
+    box = page.locator(f"#k{doubt}").get_by_role("checkbox")
+    box.uncheck()
+    took = page.locator(f"#k{doubt} .took")
+    before = took.inner_text()
+    expect(took).not_to_have_text(before)
+
+    expect(box).not_to_be_checked()
+
+
 def test_a_broker_is_paused_and_resumed_with_a_reason(open_tab: OpenTab, venue_day: Product) -> None:
     page = open_tab().sign_in().page
     page.goto("/system")

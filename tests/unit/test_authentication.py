@@ -280,3 +280,32 @@ def test_what_is_not_written_for_its_number_is_counted_with_the_next(door: Door)
     turnstile.turn_away(door.ledger, "198.51.100.1", "futures", "wrong_secret")
     (row,) = strangers.latest(door.ledger)
     assert row.times == NOTES.amount + 6
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"key: {NEXT_SECRET}; command=FLATTEN; account=Sim101",
+        f'{{"action": "close", "instrument": "secret={NEXT_SECRET}"}}',
+        f'"key"="{NEXT_SECRET}";command=close',
+        f"token={NEXT_SECRET} and more;action=close",
+    ],
+)
+def test_another_secret_in_a_text_that_is_refused_is_kept_nowhere(
+    door: Door, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer = door.send(text)
+    assert answer.status_code in (400, 422)
+    kept = door.alert(answer.get_json()["alert"] if answer.is_json else json.loads(answer.text)["alert"])
+
+    for shown in (kept.text, kept.reason, str(kept.errors), answer.text, capsys.readouterr().out):
+        assert NEXT_SECRET not in shown
+
+
+def test_a_dry_run_does_not_use_up_a_hooks_rate(door: Door) -> None:
+    door.app.extensions["flatwire_hook_rates"].storage.reset()
+    secret = SECRETS_OF["calm"]
+    tries = [door.send(path="/hooks/calm?dry_run=1", secret=secret).status_code for _ in range(5)]
+
+    assert tries == [200] * 5
+    assert door.send_to("calm").status_code == 202

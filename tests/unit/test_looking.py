@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -157,7 +158,7 @@ def test_a_command_stays_itself_as_json(command: Command) -> None:
 
 
 def preview(shop: Shop, command: Command) -> dict[str, Any]:
-    questions.ask_for_preview(shop.ledger, "p1", "nt8", command_json(command))
+    questions.ask_for_previews(shop.ledger, {"p1": ("nt8", command_json(command))})
     looking(shop).once("nt8")
     row = questions.answer_of(shop.ledger, "p1")
     assert row is not None
@@ -195,6 +196,29 @@ def test_a_preview_of_a_flatten_of_several_calls_shows_each(ledger: Ledger) -> N
 
     assert len(found["requests"]) == len(found["positions"]) == 2
     assert desk.sent == []
+
+
+def test_a_preview_takes_no_room_from_what_is_to_be_sent(ledger: Ledger) -> None:
+    desk = OneByOne()
+    desk.hold(SIM, MES, 10)
+    desk.hold(SIM, MNQ, -5)
+    shop, counted = Shop(ledger, desk), []
+    close = desk.close
+    desk.close = lambda *a: replace(close(*a), room=lambda patient: counted.append(a) or 60.0)  # type: ignore[method-assign, func-returns-value]
+    found = preview(shop, FlattenMatching("nt8", account=SIM))
+
+    assert (len(found["requests"]), counted) == (2, [])
+
+
+def test_a_preview_of_more_than_a_flatten_may_close_says_so(ledger: Ledger) -> None:
+    for desk in (Desk(), OneByOne()):
+        desk.hold(SIM, MES, 10)
+        desk.hold(SIM, MNQ, -5)
+        found = preview(Shop(ledger, desk), FlattenMatching("nt8", account=SIM, max_positions=1))
+        with ledger.writing() as connection:
+            connection.execute(tables.questions.delete())
+
+        assert (found["requests"], found["ends"]["status"]) == ([], "gave_up")
 
 
 def test_a_preview_says_why_nothing_would_be_sent(shop: Shop) -> None:

@@ -73,3 +73,13 @@ def test_a_close_of_one_position_is_not_limited(shop: Shop) -> None:
     shop.wait(30)
 
     assert came_to(shop.history(command_id)) == ("closed", None)
+
+
+def test_a_retry_of_what_ended_otherwise_keeps_the_limit(shop: Shop) -> None:
+    (command_id,) = shop.take(FlattenMatching("nt8", account=SIM, max_positions=1))
+    operators.cancel(shop.ledger, command_id, "ada", "too early")
+    again = operators.retry(shop.ledger, command_id, "ada", "now", 300)
+    shop.wait(60)
+
+    assert came_to(shop.history(again)) == ("gave_up", "too_many_positions")
+    assert shop.desk.sent == []

@@ -7,24 +7,26 @@ from collections.abc import Mapping
 from typing import Any
 
 from app.alerts.dialects.dialect import (
+    AtMarket,
     Dialect,
     DialectSchema,
     Translation,
     Unused,
     Word,
     as_percent,
+    check_spelling,
     picked,
     values_of,
     word_in,
 )
 from app.alerts.errors import NoExit, WrongAlert
 from app.alerts.strategies import Stance
-from app.alerts.values import Accounts, Guard, Instrument, Number, Part, Standing
+from app.alerts.values import Accounts, Guard, Instrument, Number, Part, Standing, Value
 from app.domain.positions import Side
-from app.strict import Fault
+from app.strict import Fault, fault
 
 _CANCELS = ("cancel", "cancelorders", "cancelallorders", "cancelreplace", "cancelandbracket", "change")
-_OPENS_TOO = ("flatplace", "reverse", "reverseposition")
+_CLOSES_AND_OPENS = ("flatplace", "reverse", "reverseposition")
 _VERBS = (
     "closeposition",
     "flatten",
@@ -32,8 +34,17 @@ _VERBS = (
     "closestrategy",
     "place",
     *_CANCELS,
-    *_OPENS_TOO,
+    *_CLOSES_AND_OPENS,
 )
+
+
+class NoDelay(Value):
+    """A close goes out at once."""
+
+    def understood(self, value: Any) -> str:
+        if str(value).strip() != "0":
+            raise fault("can't be kept: a close goes out at once", "take it out")
+        return "0"
 
 
 class CrossTradeSchema(DialectSchema):
@@ -44,7 +55,7 @@ class CrossTradeSchema(DialectSchema):
     # `id` names a rate limit there, not one alert: two real closes may share it.
     id = Unused()
     rate_limit = Unused()
-    delay = Unused()
+    delay = NoDelay()
     destination = Unused()
     kill_switch = Unused()
     strategy_tag = Unused()
@@ -64,6 +75,10 @@ class FlattenSchema(CrossTradeSchema):
     account = Accounts()
     instrument = Instrument()
     market_position = Guard()
+
+
+class MarketOrder(DialectSchema):
+    order_type = AtMarket()
 
 
 class PlaceSchema(CrossTradeSchema):
@@ -107,8 +122,10 @@ def _translate(fields: Mapping[str, Any]) -> Translation:
     if verb == "closestrategy":
         hint = "name what it shall close: command=CLOSEPOSITION with account and instrument"
         raise WrongAlert(Fault("command", "closes a strategy by its id, which no venue of ours knows", hint))
-    what = "cancels or changes orders" if verb in _CANCELS else "opens a position too"
-    raise NoExit(f"{verb.upper()} {what}: Flatwire closes positions only")
+    if verb in _CLOSES_AND_OPENS:
+        hint = "send command=CLOSEPOSITION for what it shall close"
+        raise WrongAlert(Fault("command", "closes a position and opens another: Flatwire only closes", hint))
+    raise NoExit(f"{verb.upper()} cancels or changes orders: Flatwire closes positions only")
 
 
 def _close(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -133,7 +150,8 @@ def _flatten(values: Mapping[str, Any]) -> dict[str, Any]:
 def _place(fields: Mapping[str, Any]) -> dict[str, Any]:
     """The exit in an order that a strategy sends: by where it stood and stands."""
     if "market_position" not in fields:
-        raise NoExit("PLACE places an order: Flatwire closes positions only")
+        check_spelling(PlaceSchema, fields)
+        raise _no_exit("PLACE places an order: Flatwire closes positions only", fields)
     values = values_of(PlaceSchema, fields)
     now, closes = values["market_position"], Side.LONG if values["action"] == "sell" else Side.SHORT
     before = values.get("prev_market_position") or (Stance(closes) if now is Stance.FLAT else None)
@@ -143,7 +161,12 @@ def _place(fields: Mapping[str, Any]) -> dict[str, Any]:
             Fault("prev_market_position", "is missing: an exit can't be told from an entry", hint)
         )
     if before is Stance.FLAT or (now is before and Side(before) is not closes):
-        raise NoExit(f"PLACE {values['action']} enters or adds to a position: Flatwire closes only")
+        raise _no_exit(f"PLACE {values['action']} enters or adds to a position: Flatwire closes only", fields)
+    if Side(before) is not closes:
+        hint = "fill market_position, prev_market_position and action from the same order"
+        message = f"{values['action']} does not close a {before} position"
+        raise WrongAlert(Fault("action", message, hint))
+    values_of(MarketOrder, picked(fields, order_type="order_type"))
     said = _joined(picked(values, account="account", instrument="instrument"))
     guard = {"position": str(before), **_guard(values)}
     if guard["position"] != before:
@@ -156,6 +179,16 @@ def _place(fields: Mapping[str, Any]) -> dict[str, Any]:
         hint = "add qty={{strategy.order.contracts}}"
         raise WrongAlert(Fault("qty", "is missing: how much of the position did the strategy close?", hint))
     return {"action": "close", **said, **guard, "quantity": values["qty"]}
+
+
+def _no_exit(reason: str, fields: Mapping[str, Any]) -> Exception:
+    """An entry is ignored; but one that closes what is open first must not look done."""
+    if word_in(fields.get("flatten_first")) != "true":
+        return NoExit(reason)
+    hint = "send command=CLOSEPOSITION for what it shall close"
+    return WrongAlert(
+        Fault("flatten_first", "closes a position and opens another: Flatwire only closes", hint)
+    )
 
 
 def _joined(said: dict[str, Any]) -> dict[str, Any]:

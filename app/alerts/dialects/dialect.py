@@ -101,6 +101,14 @@ def values_of(schema: type[DialectSchema], fields: Mapping[str, Any]) -> dict[st
         raise WrongAlert(*(Fault(shown(f.field), f.message, f.hint) for f in found)) from exc
 
 
+def check_spelling(schema: type[DialectSchema], fields: Mapping[str, Any]) -> None:
+    """Raises WrongAlert if a field is misspelt that would tell an exit from an entry: an exit must not be ignored."""
+    known = schema().known_names()
+    misspelt = {name: hint for name in fields if name not in known and (hint := did_you_mean(name, known))}
+    if misspelt:
+        raise WrongAlert(*(Fault(shown(name), "is not known", hint) for name, hint in misspelt.items()))
+
+
 def word_in(value: Any) -> str:
     """A verb as it is compared: without spaces and case; blank if it is no text."""
     return value.strip().lower() if isinstance(value, str) else ""

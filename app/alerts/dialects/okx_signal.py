@@ -55,7 +55,7 @@ class StrategySchema(OkxSignalSchema):
     prevMarketPosition = Standing(required=True)
     marketPositionSize = SignedNumber()
     prevMarketPositionSize = SignedNumber()
-    amount = Unused()
+    amount = Number()
 
 
 class PartSchema(DialectSchema):
@@ -89,7 +89,15 @@ def _strategy(values: Mapping[str, Any]) -> Translation:
         prev_position_size="prevMarketPositionSize",
     )
     written = {name: str(value) for name, value in said.items()}
-    return Translation({"action": STRATEGY, **_said(values), **written}, _unit(values), _max_lag(values))
+    unit = _unit(values) if _amount_is_the_difference(values) else None
+    return Translation({"action": STRATEGY, **_said(values), **written}, unit, _max_lag(values))
+
+
+def _amount_is_the_difference(values: Mapping[str, Any]) -> bool:
+    """Whether the sizes count what the amount does: only then its type tells their unit."""
+    now: Decimal | None = values.get("marketPositionSize")
+    before: Decimal | None = values.get("prevMarketPositionSize")
+    return now is not None and before is not None and values.get("amount") == abs(abs(before) - abs(now))
 
 
 def _size(values: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:

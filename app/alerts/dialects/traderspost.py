@@ -14,17 +14,27 @@ from app.alerts.dialects.dialect import (
     Unused,
     Word,
     as_percent,
+    check_spelling,
     picked,
     values_of,
     word_in,
 )
 from app.alerts.errors import NoExit, WrongAlert
-from app.alerts.values import Instrument, Number, Part, YesNo
-from app.strict import Fault
+from app.alerts.values import Instrument, Number, Part, Value, YesNo
+from app.strict import Fault, fault
 
 _ACTIONS = ("buy", "sell", "exit", "cancel", "add")
 _FIXED, _OF_POSITION = "fixed_quantity", "percent_of_position"
+_STILL_OPEN = {"sell": ("bullish", "long"), "buy": ("bearish", "short")}
+_ENTERS = {"sell": ("bearish", "short"), "buy": ("bullish", "long")}
 _AMOUNTS = ("dollar_amount", "risk_dollar_amount", "percent_of_equity")
+
+
+class NotByType(Value):
+    """Orders of one type only: a cancel of all would take the stop of what stays open."""
+
+    def understood(self, value: Any) -> str:
+        raise fault("can't be kept: all orders of the instrument are cancelled, or none", "take it out")
 
 
 class TradersPostSchema(DialectSchema):
@@ -34,7 +44,7 @@ class TradersPostSchema(DialectSchema):
     action = Word(*_ACTIONS, required=True)
     orderType = AtMarket()
     cancel = YesNo()
-    cancelOrderType = Unused()
+    cancelOrderType = NotByType()
     price = Unused()
     signalPrice = Unused()
     limitPrice = Unused()
@@ -74,10 +84,17 @@ def _speaks(fields: Mapping[str, Any]) -> bool:
 def _translate(fields: Mapping[str, Any]) -> Translation:
     action, sentiment = word_in(fields["action"]), word_in(fields.get("sentiment"))
     if action in ("cancel", "add"):
+        check_spelling(FlatSchema, fields)
         raise NoExit(f'"{action}" closes nothing: Flatwire closes positions only')
     if action == "exit":
         return Translation(_exit(fields))
-    if "sentiment" not in fields or sentiment in ("bullish", "long", "bearish", "short"):
+    if sentiment in _STILL_OPEN[action]:
+        hint = 'send "action": "strategy" with its sizes, or "exit" with a quantity'
+        raise WrongAlert(
+            Fault("sentiment", f'"{action}" and still {sentiment} is a partial exit of unknown size', hint)
+        )
+    if "sentiment" not in fields or sentiment in _ENTERS[action]:
+        check_spelling(FlatSchema, fields)
         raise NoExit(
             f'"{action}" is an entry unless its sentiment is flat; for a reversal send "action": "strategy"'
         )

@@ -2,18 +2,22 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from flask import abort, current_app, flash, redirect, request, url_for
 from flask_login import current_user
 
 from app.alerts.errors import AlertRefused
+from app.alerts.hooks import ALL
+from app.domain.instruments import account_key, contract_of
 from app.ledger import readers
 from app.ledger.operators import NoSuchCommand, NotPossible
 from app.ledger.pauses import Scope
 from app.web import acting, looking
 from app.web.acting import NothingSoCalled, ledger
 from app.web.pages.base import dashboard, sheet
+from app.web.pages.overview import known_now
 from app.web.pages.rows import shown
 
 MOST = 200
@@ -154,22 +158,32 @@ def _asked_to_flatten(wrong: str | None = None) -> str:
         abort(404)
     read = looking.positions()
     (reading,) = (it for it in read["brokers"] if it["broker"] == asked["broker"])
-    matching = [it for it in read["items"] if _matches(it, asked)]
+    named = (
+        acting.hook_of_operators(settings).instrument(asked["instrument"]) if asked["instrument"] else None
+    )
+    matching = [it for it in read["items"] if _matches(it, asked, named)]
     return sheet(
         "flatten.html",
         asked=asked,
         matching=matching,
         reading=reading,
         live_broker=settings.live,
+        known=known_now(reading),
         wrong=wrong,
     )
 
 
-def _matches(position: Mapping[str, Any], asked: Mapping[str, str]) -> bool:
-    return all(
-        not asked[name] or position[name].casefold() == asked[name].casefold()
-        for name in ("broker", "account", "instrument", "side")
-    )
+def _matches(position: Mapping[str, Any], asked: Mapping[str, str], instrument: str | None) -> bool:
+    """As the workers match: accounts whatever their case, an alias for its whole root."""
+    if position["broker"] != asked["broker"] or asked["side"] not in ("", position["side"]):
+        return False
+    if asked["account"] != ALL and account_key(position["account"]) != account_key(asked["account"]):
+        return False
+    if instrument is None or instrument == position["instrument"]:
+        return True
+    today = datetime.now(UTC).date()
+    meant, there = contract_of(instrument, today), contract_of(position["instrument"], today)
+    return meant.root == there.root and meant.expiry in (None, there.expiry)
 
 
 def _asked_to_pause(wrong: str | None = None) -> str:

@@ -4,7 +4,7 @@ from typing import Any
 
 from flask import Response
 
-from app.domain.statuses import Attention
+from app.domain.statuses import GRAVEST_FIRST
 from app.ledger import readers
 from app.web.acting import ledger
 from app.web.pages.base import dashboard, live
@@ -23,17 +23,3 @@ def attention() -> Response:
         groups.setdefault(command["attention"], []).append(command | {"acts": acts})
     order = [str(cause) for cause in GRAVEST_FIRST if cause in groups]
     return live("attention", groups=[(cause, groups[cause]) for cause in order], more=len(rows) > SHOWN)
-
-
-GRAVEST_FIRST = (
-    Attention.UNPROTECTED,
-    Attention.IN_DOUBT,
-    Attention.STILL_OPEN,
-    Attention.POSITION_CHANGED,
-    Attention.GAVE_UP,
-    Attention.REJECTED,
-    Attention.EXPIRED,
-    Attention.TOO_MANY_POSITIONS,
-    Attention.NOTHING_OPEN_SUSPECT,
-)
-"""The causes, by how much a minute may cost."""

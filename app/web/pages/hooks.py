@@ -2,6 +2,7 @@
 
 import json
 import secrets
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,11 +20,13 @@ from app.domain.commands import Action, Command
 from app.ledger import questions, readers
 from app.ledger.encoding import columns_of, command_json
 from app.web.acting import ledger
-from app.web.pages.base import dashboard, is_update, live
+from app.web.pages.base import dashboard, live
 from app.web.pages.rows import asked
 from app.web.presentation import hook_document, planned_summary
 
 LONGEST = 16 * 1024
+PREVIEWED = 10
+"""Commands of a text that a worker is asked about, the first ones: each is a reading of its broker."""
 
 
 @dashboard.get("/hooks")
@@ -49,7 +52,7 @@ def try_text() -> str:
         abort(404)
     text = request.form.get("text", "")[:LONGEST]
     found = tried(text, hook)
-    previews = [_ask(command) for command in found.get("commands", ())] if request.form.get("preview") else []
+    previews = _ask(found.get("commands", ())) if request.form.get("preview") else []
     summaries = [_summary(command) for command in found.get("commands", ())]
     return render_template(
         "tester.html", hook=hook, text=text, found=found, commands=summaries, previews=previews
@@ -63,13 +66,15 @@ def preview(question_id: str) -> Response:
     if row is None or row.kind != questions.Kind.PREVIEW:
         abort(404)
     page = render_template("_preview.html", answer=row.answer, question_id=question_id)
-    return Response(page) if is_update() or row.answer else Response(page, 202)
+    return Response(page)
 
 
 def tried(text: str, hook: Hook) -> dict[str, Any]:
     """The commands that a text would make, or its faults, or why it is ignored."""
     try:
-        read = fields_of(text.encode("utf-8", "replace"), hook.accounts, comments=has_comments(hook.dialects))
+        read = fields_of(
+            text.encode("utf-8", "replace"), hook.known_accounts, comments=has_comments(hook.dialects)
+        )
         wanted: Request = request_of(without_secret(read), hook, datetime.now(UTC))
     except NoExit as exc:
         return {"ignored": str(exc)}
@@ -83,10 +88,12 @@ def _starred(hint: str | None) -> str | None:
     return kept_text(hint.encode("utf-8", "replace"), None) if hint else None
 
 
-def _ask(command: Command) -> str:
-    question = secrets.token_hex(16)
-    questions.ask_for_preview(ledger(), question, command.broker, command_json(command))
-    return question
+def _ask(commands: Sequence[Command]) -> list[str]:
+    """The ids of the questions about these commands, as many as a worker answers in a while."""
+    asked_about = {secrets.token_hex(16): command for command in commands[:PREVIEWED]}
+    details = {key: (command.broker, command_json(command)) for key, command in asked_about.items()}
+    questions.ask_for_previews(ledger(), details)
+    return list(asked_about)
 
 
 def _summary(command: Command) -> dict[str, Any]:

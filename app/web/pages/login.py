@@ -2,7 +2,6 @@
 
 import time
 from typing import Any
-from urllib.parse import urlsplit
 
 import structlog
 from flask import Response, current_app, redirect, render_template, request, url_for
@@ -15,13 +14,13 @@ from wtforms.validators import InputRequired, Length
 
 from app.web.access import signed_in
 from app.web.pages.base import dashboard
+from app.web.strangers import network_of
 
 log = structlog.get_logger(__name__)
 
 TRIES = RateLimitItemPerMinute(10)
-"""Failed logins from one address; each web process counts its own."""
-TRIES_OF_A_NAME = RateLimitItemPerMinute(30)
-"""Failed logins under one name, from wherever: many addresses guess no faster."""
+"""Failed logins from one address; each web process counts its own. Names are not counted: whoever guesses a name could
+lock its owner out at 15:55."""
 
 
 class LoginForm(FlaskForm):
@@ -37,22 +36,17 @@ def login() -> Any:
     if not form.is_submitted():
         return render_template("login.html", form=form)
     limiter: MovingWindowRateLimiter = current_app.extensions["flatwire_logins"]
-    counted = (
-        (TRIES, request.remote_addr or "unknown"),
-        (TRIES_OF_A_NAME, f"name {form.name.data or ''}"[:120]),
-    )
-    for limit, key in counted:
-        if not limiter.test(limit, key):
-            wait = max(1, int(limiter.get_window_stats(limit, key).reset_time - time.time()) + 1)
-            page = render_template("login.html", form=form, wait=wait)
-            return Response(page, 429, {"Retry-After": str(wait)})
+    key = network_of(request.remote_addr or "unknown")
+    if not limiter.test(TRIES, key):
+        wait = max(1, int(limiter.get_window_stats(TRIES, key).reset_time - time.time()) + 1)
+        page = render_template("login.html", form=form, wait=wait)
+        return Response(page, 429, {"Retry-After": str(wait)})
     if form.validate():
         user = signed_in(form.name.data or "", form.password.data or "")
         if user:
             login_user(user)
             return redirect(_own_page(request.args.get("next")))
-    for limit, key in counted:
-        limiter.hit(limit, key)
+    limiter.hit(TRIES, key)
     log.warning("login_failed", source_address=request.remote_addr)
     return render_template("login.html", form=form, wrong=True), 401
 
@@ -65,8 +59,12 @@ def logout() -> Any:
 
 def _own_page(target: str | None) -> str:
     """Where to go after the login: a path of ours, never another site."""
-    parts = urlsplit(target or "")
     # A browser reads a backslash as a slash, so "/\host" leaves the site as "//host" does.
-    if target and target.startswith("/") and not parts.netloc and not target.startswith(("//", "/\\")):
-        return target
-    return url_for("dashboard.overview")
+    if (
+        not target
+        or not target.startswith("/")
+        or target.startswith(("//", "/\\"))
+        or not target.isprintable()
+    ):
+        return url_for("dashboard.overview")
+    return target

@@ -1,14 +1,14 @@
 """The overview: what needs a person, first and large; then what is open, on its way, done, and how all of it fares."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 from flask import Response, current_app, request
 
 from app.domain.commands import Action
-from app.ledger import readers, statistics
+from app.ledger import questions, readers, statistics
 from app.ledger.pauses import paused
 from app.ledger.readers import Record
 from app.ledger.statistics import Latency
@@ -48,11 +48,23 @@ def overview() -> Response:
     )
 
 
+def known_now(reading: dict[str, Any]) -> bool:
+    """Whether a reading says what is open now: of all accounts, and not of long ago."""
+    if reading["problem"] or reading["unreadable"] or not reading["read_at"]:
+        return False
+    age = datetime.now(UTC) - datetime.fromisoformat(reading["read_at"])
+    return age.total_seconds() < 5 * questions.FRESH
+
+
 def open_now() -> list[dict[str, Any]]:
     """What is open at each broker, as it was last read. Nobody waits for it here: the next look shows it."""
     read = looking.positions(patience=0.0)
     return [
-        reading | {"positions": [it for it in read["items"] if it["broker"] == reading["broker"]]}
+        reading
+        | {
+            "positions": [it for it in read["items"] if it["broker"] == reading["broker"]],
+            "known": known_now(reading),
+        }
         for reading in read["brokers"]
     ]
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from flask import request
-from marshmallow import EXCLUDE, Schema, ValidationError, fields
+from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 
 from app.strict import Fault, faults_in
 from app.web.documents import Moment, Name
@@ -32,7 +32,7 @@ class Query(Schema):
     instrument = Name()
     since = Day()
     until = Day()
-    cursor = fields.Integer()
+    cursor = fields.Integer(validate=validate.Range(1, 2**62))
 
 
 def asked(schema: type[Query] = Query) -> tuple[dict[str, Any], tuple[Fault, ...]]:

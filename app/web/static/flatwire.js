@@ -27,8 +27,17 @@
       return old;
     }
     remember(part);
+    if (old) keepTicks(old, part);
     if (old?.dataset.status !== part.dataset.status) part.classList.add("news");
     return part;
+  }
+
+  /** What somebody ticked stays ticked, though the row around it changed. */
+  function keepTicks(old, part) {
+    for (const box of old.querySelectorAll("input[type=checkbox]")) {
+      const same = [...part.querySelectorAll("input[type=checkbox]")].find((it) => it.value === box.value);
+      if (same) same.checked = box.checked;
+    }
   }
 
   htmx.defineExtension("changes", {
