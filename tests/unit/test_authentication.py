@@ -124,7 +124,7 @@ def test_a_signature_of_long_ago_or_of_the_future_is_replayed(door: Door, age: i
     "change",
     [
         {"webhook-id": "msg_2"},
-        {"webhook-timestamp": str(int(time.time()) - 100)},
+        {"webhook-timestamp": "a while ago"},
         {"webhook-signature": "v1," + base64.b64encode(b"x" * 32).decode()},
         {"webhook-signature": "v1"},
         {"webhook-signature": "v1,a,b"},
@@ -137,6 +137,8 @@ def test_a_signature_of_long_ago_or_of_the_future_is_replayed(door: Door, age: i
     ids=str,
 )
 def test_a_signature_that_does_not_fit_is_none(door: Door, change: dict[str, str]) -> None:
+    if change.get("webhook-timestamp") == "a while ago":  # in the window, and not what was signed
+        change = {"webhook-timestamp": str(int(time.time()) - 100)}
     problem(send_signed(door, signed() | change), 401)
     problem(
         send_signed(door, {**signed(), "webhook-signature": signed("close ES")["webhook-signature"]}), 401
