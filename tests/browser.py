@@ -1,7 +1,7 @@
 """A real browser for what only a browser can tell: Debian's Chromium, driven by Playwright."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
@@ -71,3 +71,7 @@ class Tab:
 
     def close(self) -> None:
         self._context.close()
+
+
+OpenTab = Callable[..., Tab]
+"""Opens a tab of the shared product, with the settings of a browser's context."""

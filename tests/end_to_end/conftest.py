@@ -1,9 +1,12 @@
-"""One running product for the tests of a module that leave it whole."""
+"""One running product, and one browser, for the tests of a module that leave them whole."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from playwright.sync_api import Browser
 
+from tests.browser import MISSING, OpenTab, Tab, browser_program, running_browser
 from tests.running import Product, RedisServer, running_product
 
 
@@ -27,3 +30,25 @@ def venue_day(shared_product: Product) -> Iterator[Product]:
     shared_product.fresh_book()
     yield shared_product
     shared_product.venue.good_days()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    if not browser_program():
+        pytest.skip(MISSING)
+    with running_browser() as running:
+        yield running
+
+
+@pytest.fixture
+def open_tab(browser: Browser, venue_day: Product) -> Iterator[OpenTab]:
+    """Opens pages of the product, and closes them when the test is over."""
+    tabs: list[Tab] = []
+
+    def opened(**context: Any) -> Tab:
+        tabs.append(Tab(browser, venue_day, **context))
+        return tabs[-1]
+
+    yield opened
+    for tab in tabs:
+        tab.close()

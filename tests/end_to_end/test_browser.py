@@ -1,17 +1,13 @@
 """The dashboard in a real browser: what a trader and an operator see, and what hostile words can do to it."""
 
 import re
-from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Locator, Page, expect
 
-from tests.browser import MISSING, Tab, browser_program, running_browser
+from tests.browser import OpenTab
 from tests.running import Product
 from tests.simulators.crosstrade import Fault
-
-OpenTab = Callable[..., Tab]
 
 FAINT = """() => {
   const channels = (color) => color.match(/[\\d.]+/g).map(Number);
@@ -39,28 +35,6 @@ FAINT = """() => {
   return faint;
 }"""
 """The texts of a page whose contrast is below WCAG's AA."""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    if not browser_program():
-        pytest.skip(MISSING)
-    with running_browser() as running:
-        yield running
-
-
-@pytest.fixture
-def open_tab(browser: Browser, venue_day: Product) -> Iterator[OpenTab]:
-    """Opens pages of the product, and closes them when the test is over."""
-    tabs: list[Tab] = []
-
-    def opened(**context: Any) -> Tab:
-        tabs.append(Tab(browser, venue_day, **context))
-        return tabs[-1]
-
-    yield opened
-    for tab in tabs:
-        tab.close()
 
 
 def row_of(page: Page, command_id: str) -> Locator:

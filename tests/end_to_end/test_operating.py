@@ -1,42 +1,20 @@
 """What operators do in a browser: find what needs them, settle it, flatten, pause; and what a viewer can't."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from importlib.resources import files
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
-from tests.browser import MISSING, Tab, browser_program, running_browser
+from tests.browser import OpenTab
 from tests.running import Product, eventually
 from tests.simulators.crosstrade import Fault
 
-OpenTab = Callable[..., Tab]
 PHONE = {"viewport": {"width": 360, "height": 740}}
 AXE = (files("axe_playwright_python") / "axe.min.js").read_text()
 PAGES = ("/", "/attention", "/positions", "/closes", "/alerts", "/hooks", "/system")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    if not browser_program():
-        pytest.skip(MISSING)
-    with running_browser() as running:
-        yield running
-
-
-@pytest.fixture
-def open_tab(browser: Browser, venue_day: Product) -> Iterator[OpenTab]:
-    tabs: list[Tab] = []
-
-    def opened(**context: Any) -> Tab:
-        tabs.append(Tab(browser, venue_day, **context))
-        return tabs[-1]
-
-    yield opened
-    for tab in tabs:
-        tab.close()
 
 
 @pytest.fixture

@@ -10,10 +10,11 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser
 
 from app.domain.capabilities import CAPABILITIES
 from app.domain.venues import VENUES
-from tests.browser import MISSING, Tab, browser_program, running_browser
+from tests.browser import Tab
 from tests.running import RedisServer, eventually
 from tests.venues import CREDENTIALS, Venues, three_venues
 
@@ -92,9 +93,7 @@ def test_a_broker_that_is_stuck_holds_up_no_other(venues: Venues) -> None:
     assert {product.settled(command_id, within=40)["status"] for command_id in stuck} == {"closed"}
 
 
-def test_what_three_venues_closed_stands_on_one_page(venues: Venues) -> None:
-    if not browser_program():
-        pytest.skip(MISSING)
+def test_what_three_venues_closed_stands_on_one_page(venues: Venues, browser: Browser) -> None:
     product = venues.product
     ids = [
         product.accepted("close MES 12-26"),
@@ -106,12 +105,11 @@ def test_what_three_venues_closed_stands_on_one_page(venues: Venues) -> None:
     shown = product.api("closed-positions", instrument="BTC-USDT-SWAP")["items"][0]
 
     assert (shown["quantity"], shown["profit_loss"], shown["currency"]) == ("5", "32.975", "USDT")
-    with running_browser() as browser:
-        tab = Tab(browser, product)
-        page = tab.sign_in().page
-        rows = {command_id: page.locator(f"#c{command_id}").inner_text() for command_id in ids}
-        complaints = tab.complaints
-        tab.close()
+    tab = Tab(browser, product)
+    page = tab.sign_in().page
+    rows = {command_id: page.locator(f"#c{command_id}").inner_text() for command_id in ids}
+    complaints = tab.complaints
+    tab.close()
     assert "+32.975 USDT" in rows[ids[2]]
     assert "Close 0.05 in coins" in rows[ids[2]]
     assert "19816 at cs" in rows[ids[1]]
@@ -141,21 +139,16 @@ def test_no_credential_of_a_venue_reaches_the_web_process_or_a_log(venues: Venue
     assert not any(credential in kept for credential in CREDENTIALS.values())
 
 
-def test_the_page_tells_what_each_broker_can_do_by_its_row(venues: Venues) -> None:
-    if not browser_program():
-        pytest.skip(MISSING)
-    with running_browser() as browser:
-        tab = Tab(browser, venues.product)
-        page = tab.sign_in().page
-        page.goto("/system")
-        sections = {}
-        for name in ("nt8", "cs", "okx"):
-            details = page.locator(
-                "#configuration details", has=page.get_by_text(f"Broker {name}", exact=True)
-            )
-            details.locator("summary").click()
-            sections[name] = details.inner_text()
-        tab.close()
+def test_the_page_tells_what_each_broker_can_do_by_its_row(venues: Venues, browser: Browser) -> None:
+    tab = Tab(browser, venues.product)
+    page = tab.sign_in().page
+    page.goto("/system")
+    sections = {}
+    for name in ("nt8", "cs", "okx"):
+        details = page.locator("#configuration details", has=page.get_by_text(f"Broker {name}", exact=True))
+        details.locator("summary").click()
+        sections[name] = details.inner_text()
+    tab.close()
 
     for name, kind in (("nt8", "crosstrade"), ("cs", "clearstreet"), ("okx", "okx")):
         venue = VENUES[kind]
