@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, bindparam, select
 
 from app.domain.commands import Command
 from app.domain.failures import REPORTED, OutcomeUnknown
@@ -18,6 +18,11 @@ from app.ledger.sightings import Sighting
 from app.ledger.superseding import Overtaken, overtaken
 
 LEASE_SECONDS = 30.0
+_ATTEMPTS = (
+    select(tables.attempts)
+    .where(tables.attempts.c.command == bindparam("command"))
+    .order_by(tables.attempts.c.number)
+)
 MAY_HAVE_ACTED = (REPORTED, OutcomeUnknown.outcome)
 """Outcomes of an attempt after which its effect may be there."""
 
@@ -112,9 +117,7 @@ class Read:
 
 def claim_of(connection: Connection, row: Row[Any], owner: str, started: float, moment: datetime) -> Claim:
     """The claim on a row of `commands` that was taken just now, at this moment by the ledger's clock."""
-    attempts = connection.execute(
-        select(tables.attempts).where(tables.attempts.c.command == row.id).order_by(tables.attempts.c.number)
-    ).all()
+    attempts = connection.execute(_ATTEMPTS, {"command": row.id}).all()
     first = row.first_attempt_at
     return Claim(
         id=row.id,

@@ -3,9 +3,22 @@
 import time
 from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, case, literal, or_, select, true, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    and_,
+    bindparam,
+    case,
+    or_,
+    select,
+    true,
+    update,
+)
 
 from app.domain.statuses import Attention, Status
 from app.ledger import overdue, tables
@@ -16,9 +29,9 @@ from app.ledger.events import record
 from app.ledger.lanes import may_go
 from app.ledger.overdue import unless_acknowledged
 from app.ledger.pauses import is_paused
-from app.ledger.recovery import begin_windows_anew, ran_out, take_back
+from app.ledger.recovery import begin_windows_anew, take_back_of, take_back_what_ran_out
 from app.ledger.turns import one_at_a_time
-from app.ledger.types import from_now, now
+from app.ledger.types import from_now, now, seconds
 
 LATE = 2.0
 """Seconds after its time at which a read-back has waited for long."""
@@ -29,6 +42,23 @@ MOST_AT_ONCE = 1000
 """Of the waiting, in one statement."""
 
 _commands = tables.commands
+
+# Statements are made once: to make one takes longer than to carry it out.
+_MOMENT = select(now())
+_TAKE = (
+    update(_commands).where(_commands.c.id == bindparam("taken")).values(lease_until=from_now(LEASE_SECONDS))
+)
+# Only while the claim is the newest, and nothing of it is in flight.
+_RELEASE = (
+    update(_commands)
+    .where(
+        _commands.c.id == bindparam("claimed"),
+        _commands.c.fence == bindparam("claimed_fence"),
+        _commands.c.lease_owner == bindparam("claimed_by"),
+        _commands.c.status != Status.SENDING,
+    )
+    .values(lease_owner=None, lease_until=None, due_at=from_now(seconds("due_in")))
+)
 
 
 class Claims:
@@ -48,24 +78,20 @@ class Claims:
             one_at_a_time(connection)
             moment = self._look_at_the_clock(connection)
             overdue.expire(connection, self._owner)
-            row = self._most_urgent(connection, self._due(brokers), can_flip)
+            row = self._most_urgent(connection, frozenset(brokers), frozenset(can_flip))
             return self._take(connection, row, started, moment) if row else None
 
     def release(self, claim: Claim, due_in: float = 0) -> None:
         """Give a claim back unchanged. Somebody else may have it already: that is fine."""
         with self._ledger.writing() as connection:
-            connection.execute(update(_commands).where(_is_held_by(claim)).values(**_free(due_in)))
+            connection.execute(_RELEASE, _held(claim) | {"due_in": due_in})
 
     def set_aside(self, claim: Claim, due_in: float, reason: str, attention: Attention | None) -> None:
         """Give a claim back for a while, and say why. What is in flight is left to `recover`."""
         told = {"attention": unless_acknowledged(attention), "reason": reason}
+        aside = _RELEASE.where(_commands.c.settled_at.is_(None)).values(**told)
         with self._ledger.writing() as connection:
-            done = connection.execute(
-                update(_commands)
-                .where(_is_held_by(claim), _commands.c.settled_at.is_(None))
-                .values(**_free(due_in), **told)
-            )
-            if done.rowcount:
+            if connection.execute(aside, _held(claim) | {"due_in": due_in}).rowcount:
                 detail = {"from": claim.status, "to": claim.status, "reason": reason, "attention": attention}
                 record(connection, claim.id, "status", claim.owner, detail)
 
@@ -74,7 +100,7 @@ class Claims:
         if can_flip:
             with self._ledger.writing() as connection:
                 one_at_a_time(connection)
-                overdue.tell_of_blocked(connection, can_flip, seconds, self._owner)
+                overdue.tell_of_blocked(connection, frozenset(can_flip), seconds, self._owner)
 
     def recover(self, owner: str | None = None) -> list[str]:
         """Take back what a dead worker held: of `owner`, or whatever lease ran out. The ids that can go on.
@@ -86,12 +112,12 @@ class Claims:
             one_at_a_time(connection)
             self._look_at_the_clock(connection)
             if owner is not None:
-                return take_back(connection, _commands.c.lease_owner == owner, self._owner, anew=False)
+                return take_back_of(connection, owner, self._owner)
             # Just after a jump nobody knows whose lease ran out.
-            return take_back(connection, ran_out(), self._owner, anew=True) if self._clock.trusted else []
+            return take_back_what_ran_out(connection, self._owner) if self._clock.trusted else []
 
     def _look_at_the_clock(self, connection: Connection) -> datetime:
-        moment: datetime = connection.execute(select(now())).scalar_one()
+        moment: datetime = connection.execute(_MOMENT).scalar_one()
         if self._clock.look(moment) < 0:
             # What is due at a time that is far away now is due: to look too early does no harm.
             waiting = and_(_commands.c.settled_at.is_(None), _commands.c.due_at > now())
@@ -99,64 +125,69 @@ class Claims:
             begin_windows_anew(connection)
         return moment
 
-    def _due(self, brokers: Collection[str]) -> ColumnElement[bool]:
-        """What is due and nobody holds, its turn apart."""
-        # A pause stops what is sent. What may have left is read back all the same.
-        queued = and_(_commands.c.status == Status.QUEUED, or_(_commands.c.fixed, ~is_paused(_commands.c)))
-        read_back = _commands.c.status.in_((Status.WORKING, Status.IN_DOUBT))
-        return and_(
-            _commands.c.settled_at.is_(None),
-            _commands.c.broker.in_(brokers),
-            _commands.c.due_at <= now(),
-            or_(_commands.c.lease_until.is_(None), _commands.c.lease_until <= now()),
-            or_(queued, read_back),
-            # What may still act is judged only while the ledger's clock can be believed.
-            true() if self._clock.trusted else and_(queued, ~_commands.c.fixed),
-        )
-
     def _most_urgent(
-        self, connection: Connection, due: ColumnElement[bool], can_flip: Collection[str]
+        self, connection: Connection, brokers: frozenset[str], can_flip: frozenset[str]
     ) -> Row[Any] | None:
         """The first, in the order of urgency, whose turn it is.
 
         To ask of each whose turn it is takes as long as there are others, so few are asked at first.
         """
         self._taken += 1
-        # Closes before read-backs; but one that has waited for long is no longer left to the end of all closes.
-        late = and_(_commands.c.due_at <= from_now(-LATE), literal(self._taken % ONE_IN == 0))
-        read_back = case((_commands.c.status == Status.QUEUED, 1), (late, 0), else_=2)
-        order = (read_back, _commands.c.urgency, _commands.c.seq)
-        waiting = connection.execute(select(_commands.c.seq).where(due).order_by(*order)).scalars().all()
-        turn = or_(_commands.c.status != Status.QUEUED, may_go(can_flip))
-        for chosen in _ever_more(waiting):
-            # A row that somebody writes just now is not read as it was before.
-            wanted = select(_commands).where(_commands.c.seq.in_(chosen), due, turn).order_by(*order).limit(1)
-            unlocked = wanted.with_for_update(of=_commands, key_share=True, skip_locked=True)
-            if row := connection.execute(unlocked).first():
+        which = (brokers, self._clock.trusted, self._taken % ONE_IN == 0)
+        for chosen in _ever_more(connection.execute(_waiting(*which)).scalars().all()):
+            if row := connection.execute(_next_in_turn(*which, can_flip), {"chosen": chosen}).first():
                 return row
         return None
 
     def _take(self, connection: Connection, row: Row[Any], started: float, moment: datetime) -> Claim:
-        connection.execute(
-            update(_commands)
-            .where(_commands.c.id == row.id)
-            .values(fence=row.fence + 1, lease_owner=self._owner, lease_until=from_now(LEASE_SECONDS))
-        )
+        connection.execute(_TAKE, {"taken": row.id, "fence": row.fence + 1, "lease_owner": self._owner})
         return claim_of(connection, row, self._owner, started, moment)
 
 
-def _is_held_by(claim: Claim) -> ColumnElement[bool]:
-    """Whether a claim is still the newest, and nothing of it is in flight."""
+@cache
+def _waiting(brokers: frozenset[str], trusted: bool, late_first: bool) -> Select[Any]:
+    """What is due at these brokers and nobody holds, the most urgent first, whosever turn it is."""
+    return select(_commands.c.seq).where(_due(brokers, trusted)).order_by(*_by_urgency(late_first))
+
+
+@cache
+def _next_in_turn(
+    brokers: frozenset[str], trusted: bool, late_first: bool, can_flip: frozenset[str]
+) -> Select[Any]:
+    """The first of some of those whose turn it is."""
+    turn = or_(_commands.c.status != Status.QUEUED, may_go(can_flip))
+    # A row that somebody writes just now is not read as it was before.
+    chosen = _commands.c.seq.in_(bindparam("chosen", expanding=True))
+    wanted = select(_commands).where(chosen, _due(brokers, trusted), turn)
+    first = wanted.order_by(*_by_urgency(late_first)).limit(1)
+    return first.with_for_update(of=_commands, key_share=True, skip_locked=True)
+
+
+def _due(brokers: frozenset[str], trusted: bool) -> ColumnElement[bool]:
+    """What is due and nobody holds, its turn apart. `trusted`: whether the ledger's clock can be believed."""
+    # A pause stops what is sent. What may have left is read back all the same.
+    queued = and_(_commands.c.status == Status.QUEUED, or_(_commands.c.fixed, ~is_paused(_commands.c)))
+    read_back = _commands.c.status.in_((Status.WORKING, Status.IN_DOUBT))
     return and_(
-        _commands.c.id == claim.id,
-        _commands.c.fence == claim.fence,
-        _commands.c.lease_owner == claim.owner,
-        _commands.c.status != Status.SENDING,
+        _commands.c.settled_at.is_(None),
+        _commands.c.broker.in_(brokers),
+        _commands.c.due_at <= now(),
+        or_(_commands.c.lease_until.is_(None), _commands.c.lease_until <= now()),
+        or_(queued, read_back),
+        # What may still act is judged only by a clock that can be believed.
+        true() if trusted else and_(queued, ~_commands.c.fixed),
     )
 
 
-def _free(due_in: float) -> dict[str, Any]:
-    return {"lease_owner": None, "lease_until": None, "due_at": from_now(due_in)}
+def _by_urgency(late_first: bool) -> tuple[Any, ...]:
+    """Closes before read-backs; but one that has waited for long is not left to the end of all closes each time."""
+    late = [(_commands.c.due_at <= from_now(-LATE), 0)] if late_first else []
+    read_back = case((_commands.c.status == Status.QUEUED, 1), *late, else_=2)
+    return read_back, _commands.c.urgency, _commands.c.seq
+
+
+def _held(claim: Claim) -> dict[str, Any]:
+    return {"claimed": claim.id, "claimed_fence": claim.fence, "claimed_by": claim.owner}
 
 
 def _ever_more(waiting: Sequence[int]) -> Iterator[Sequence[int]]:

@@ -3,11 +3,14 @@
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection, Engine, Table, event
+from sqlalchemy.dialects import postgresql as postgresql_dialect
+from sqlalchemy.dialects import sqlite as sqlite_dialect
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError, ResourceClosedError
 from sqlalchemy.exc import TimeoutError as NoFreeConnection
@@ -115,6 +118,17 @@ class Ledger:
 
     def dispose(self) -> None:
         self.engine.dispose()
+
+
+def insert_once(connection: Connection, table: Table, row: Mapping[str, Any]) -> bool:
+    """Add a row, unless there is one with its key. Whether it was added."""
+    return connection.execute(_insert_once(connection.dialect.name, table), row).first() is not None
+
+
+@cache
+def _insert_once(dialect: str, table: Table) -> Any:
+    insert_into = sqlite_dialect.insert if dialect == "sqlite" else postgresql_dialect.insert
+    return insert_into(table).on_conflict_do_nothing().returning(*table.primary_key)
 
 
 def normalised(url: str) -> URL:

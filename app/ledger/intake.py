@@ -7,16 +7,24 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
 from app.domain.commands import Command
 from app.domain.statuses import Attention, Status
 from app.ledger import tables
-from app.ledger.connection import Ledger
+from app.ledger.connection import Ledger, insert_once
 from app.ledger.encoding import columns_of
 from app.ledger.events import record
 from app.ledger.types import now
+
+_ALERT = insert(tables.alerts)
+_COMMAND = insert(tables.commands)
+_COMMANDS_OF = (
+    select(tables.commands)
+    .where(tables.commands.c.alert == bindparam("alert"))
+    .order_by(tables.commands.c.seq)
+)
+_MOMENT = select(now())
 
 OPERATORS_HOOK = "(operator)"
 """What stands for the hook of what an operator asks for: no hook can be named so."""
@@ -91,7 +99,7 @@ class KeyReused(Exception):
 def accept(ledger: Ledger, delivery: Delivery, wish: Wish) -> Taken:
     """The alert and its commands, committed; or the first one, if this is a repeat of it. Raises KeyReused."""
     with ledger.writing(awaited=True) as connection:
-        moment: datetime = connection.execute(select(now())).scalar_one()
+        moment: datetime = connection.execute(_MOMENT).scalar_one()
         alert = new_id()
         first = _claim_key(connection, delivery, wish, alert, moment)
         if first is not None:
@@ -112,7 +120,7 @@ def accept_of_operator(
     """An operator's own command, through the same ledger: an alert of its own at no hook."""
     delivery = Delivery(OPERATORS_HOOK, text.encode(), text, secret_label=actor, source_address=None)
     with ledger.writing() as connection:
-        moment: datetime = connection.execute(select(now())).scalar_one()
+        moment: datetime = connection.execute(_MOMENT).scalar_one()
         alert, wish = new_id(), Wish([command], max_age=max_age)
         _insert_alert(connection, alert, delivery, moment, "accepted", (), None, reason)
         _insert_command(connection, alert, delivery, command, wish, moment, actor=actor)
@@ -123,7 +131,7 @@ def refuse(ledger: Ledger, delivery: Delivery, reason: str, errors: Sequence[dic
     """Keep an alert that was authenticated and not taken, with the reason. Its id."""
     with ledger.writing(awaited=True) as connection:
         alert = new_id()
-        moment: datetime = connection.execute(select(now())).scalar_one()
+        moment: datetime = connection.execute(_MOMENT).scalar_one()
         _insert_alert(connection, alert, delivery, moment, "refused", (), None, reason, errors)
         return alert
 
@@ -133,10 +141,7 @@ def new_id() -> str:
 
 
 def commands_of(connection: Connection, alert: str) -> Sequence[Row[Any]]:
-    commands = tables.commands
-    return connection.execute(
-        select(commands).where(commands.c.alert == alert).order_by(commands.c.seq)
-    ).all()
+    return connection.execute(_COMMANDS_OF, {"alert": alert}).all()
 
 
 def _claim_key(
@@ -146,13 +151,12 @@ def _claim_key(
     key, seconds = _key(delivery, wish)
     keys = tables.alert_keys
     row = {
+        "key": key,
         "alert": alert,
         "body": delivery.digest,
         "expires_at": None if seconds is None else moment + timedelta(seconds=seconds),
     }
-    insert_into = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    mine = insert_into(keys).values(key=key, **row).on_conflict_do_nothing().returning(keys.c.key)
-    if connection.execute(mine).first():
+    if insert_once(connection, keys, row):
         return None
     # Another delivery holds the key. It is committed by now: the insert waited for it.
     found = connection.execute(select(keys).where(keys.c.key == key).with_for_update()).one()
@@ -163,7 +167,7 @@ def _claim_key(
         return str(found.alert)
     if not ran_out:
         _pass_on(connection, found.alert, alert)
-    connection.execute(update(keys).where(keys.c.key == key).values(**row))
+    connection.execute(update(keys).where(keys.c.key == key).values(row))
     return None
 
 
@@ -259,23 +263,22 @@ def _insert_alert(
     reason: str | None = None,
     errors: Sequence[dict[str, Any]] = (),
 ) -> None:
-    connection.execute(
-        insert(tables.alerts).values(
-            id=alert,
-            hook=delivery.hook,
-            received_at=moment,
-            outcome=outcome,
-            reason=reason,
-            errors=list(errors),
-            warnings=list(warnings),
-            text=delivery.text,
-            size=len(delivery.body),
-            source_address=delivery.source_address,
-            secret_label=delivery.secret_label,
-            sender_id=None if sender_id is None else _digest(sender_id),
-            deliveries=1,
-        )
-    )
+    row = {
+        "id": alert,
+        "hook": delivery.hook,
+        "received_at": moment,
+        "outcome": outcome,
+        "reason": reason,
+        "errors": list(errors),
+        "warnings": list(warnings),
+        "text": delivery.text,
+        "size": len(delivery.body),
+        "source_address": delivery.source_address,
+        "secret_label": delivery.secret_label,
+        "sender_id": None if sender_id is None else _digest(sender_id),
+        "deliveries": 1,
+    }
+    connection.execute(_ALERT, row)
 
 
 def _insert_command(
@@ -292,24 +295,23 @@ def _insert_command(
     expires_at = (wish.fired_at or moment) + timedelta(seconds=wish.max_age)
     status, reason, attention = _at_first(wish, moment)
     command_id = new_id()
-    connection.execute(
-        insert(tables.commands).values(
-            id=command_id,
-            alert=alert,
-            hook=delivery.hook,
-            **columns_of(command, moment.date()),
-            status=status,
-            reason=reason,
-            attention=attention,
-            accepted_at=moment,
-            expires_at=expires_at,
-            settled_at=moment if status.final else None,
-            due_at=None if status.final else moment,
-            fence=0,
-            fixed=False,
-            dry_run=wish.dry_run,
-        )
-    )
+    row = {
+        "id": command_id,
+        "alert": alert,
+        "hook": delivery.hook,
+        **columns_of(command, moment.date()),
+        "status": status,
+        "reason": reason,
+        "attention": attention,
+        "accepted_at": moment,
+        "expires_at": expires_at,
+        "settled_at": moment if status.final else None,
+        "due_at": None if status.final else moment,
+        "fence": 0,
+        "fixed": False,
+        "dry_run": wish.dry_run,
+    }
+    connection.execute(_COMMAND, row)
     record(connection, command_id, "accepted", actor, {"symbol": wish.symbol} if wish.symbol else None)
     if status.final:
         record(connection, command_id, "status", actor, {"from": Status.QUEUED, "to": status})

@@ -5,14 +5,15 @@ Every write is fenced: it counts only under the newest claim.
 
 import time
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import structlog
-from sqlalchemy import Connection, and_, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Update, and_, bindparam, func, or_, select, update
 
 from app.domain.commands import urgency_of
 from app.domain.positions import Holding
-from app.domain.statuses import IllegalTransition, Status, check_transition
+from app.domain.statuses import Attention, IllegalTransition, Status, check_transition
 from app.ledger import tables
 from app.ledger.attempts import begin_attempt, end_unsent, write_answer, write_closed, write_reads
 from app.ledger.claim import LEASE_SECONDS, Claim, LeaseLost, PastAttempt
@@ -26,7 +27,7 @@ from app.ledger.sightings import Sighting, note
 from app.ledger.step import Answer, Outgoing, Step
 from app.ledger.superseding import look_into_doubts, supersede
 from app.ledger.turns import one_at_a_time
-from app.ledger.types import from_now, now
+from app.ledger.types import from_now, now, seconds
 
 log = structlog.get_logger(__name__)
 
@@ -35,6 +36,50 @@ INSIST_EVERY = 0.25
 
 _commands = tables.commands
 _attempts = tables.attempts
+
+
+def _claimed(in_flight: bool, *conditions: ColumnElement[bool]) -> Update:
+    """A write to the claimed row, if the claim is still the newest and its lease has not run out.
+
+    An answer counts as long as nobody else took over, however late it is.
+    """
+    in_time = () if in_flight else (_commands.c.lease_until > now(),)
+    return update(_commands).where(
+        _commands.c.id == bindparam("claimed"),
+        _commands.c.fence == bindparam("claimed_fence"),
+        _commands.c.status == bindparam("claimed_as"),
+        *in_time,
+        *conditions,
+    )
+
+
+@cache
+def _beginning(in_flight: bool, late: bool) -> Update:
+    """The write before a call leaves; unless it may be late, in time and not while it is paused."""
+    in_time = or_(
+        and_(_commands.c.first_attempt_at.is_(None), _commands.c.expires_at > now()),
+        _commands.c.gives_up_at > now(),
+    )
+    allowed = () if late else (in_time, ~is_paused(_commands.c))
+    return _claimed(in_flight, *allowed).values(
+        status=Status.SENDING,
+        first_attempt_at=func.coalesce(_commands.c.first_attempt_at, now()),
+        gives_up_at=func.coalesce(_commands.c.gives_up_at, from_now(seconds("retry_for"))),
+        lease_until=from_now(LEASE_SECONDS),
+    )
+
+
+@cache
+def _moving(in_flight: bool, final: bool, attention: Attention | None, keep: bool) -> Update:
+    """The write of what a command becomes."""
+    lease = {"lease_until": from_now(LEASE_SECONDS)} if keep else {"lease_owner": None, "lease_until": None}
+    return _claimed(in_flight).values(
+        # Somebody took note of what it was then; how it ends is news.
+        attention=attention if final else unless_acknowledged(attention),
+        due_at=from_now(seconds("due_in")),
+        settled_at=now() if final else None,
+        **lease,
+    )
 
 
 class Paused(Exception):
@@ -88,24 +133,15 @@ class Journal:
         late: bool,
     ) -> tuple[PastAttempt, ...]:
         closes = any(it.kind == "close" for it in outgoing)
+        values = {
+            "retry_for": retry_for,
+            "holdings": None if holdings is None else [holding_json(h) for h in holdings],
+            **({"acknowledged": None} if closes else {}),
+        }
         with self._ledger.writing() as connection:
             one_at_a_time(connection)
-            in_time = or_(
-                and_(_commands.c.first_attempt_at.is_(None), _commands.c.expires_at > now()),
-                _commands.c.gives_up_at > now(),
-            )
             try:
-                self._update(
-                    connection,
-                    claim,
-                    *(() if late else (in_time, ~is_paused(_commands.c))),
-                    status=Status.SENDING,
-                    first_attempt_at=func.coalesce(_commands.c.first_attempt_at, now()),
-                    gives_up_at=func.coalesce(_commands.c.gives_up_at, from_now(retry_for)),
-                    lease_until=from_now(LEASE_SECONDS),
-                    **({"acknowledged": None} if closes else {}),
-                    holdings=None if holdings is None else [holding_json(h) for h in holdings],
-                )
+                self._update(connection, claim, _beginning(claim.status is Status.SENDING, late), values)
             except LeaseLost:
                 if not late and self._is_paused(connection, claim):
                     raise Paused(claim.id) from None
@@ -191,23 +227,14 @@ class Journal:
         check_transition(claim.status, step.status)
         if (claim.status, step.status) == (Status.QUEUED, Status.WORKING) and not claim.closes:
             raise IllegalTransition(claim.status, step.status)  # nothing was ever sent
-        values: dict[str, Any] = {
-            "status": step.status,
-            "reason": step.reason,
-            # Somebody took note of what it was then; how it ends is news.
-            "attention": step.attention if step.status.final else unless_acknowledged(step.attention),
-            "due_at": None if step.due_in is None else from_now(step.due_in),
-            "settled_at": now() if step.status.final else None,
-        }
+        values: dict[str, Any] = {"status": step.status, "reason": step.reason, "due_in": step.due_in}
         if step.holdings is not None:
             values["holdings"] = [holding_json(holding) for holding in step.holdings]
         if step.fixed is not None:
             values["fixed"] = step.fixed
-        if keep:
-            values["lease_until"] = from_now(LEASE_SECONDS)
-        else:
-            values |= {"lease_owner": None, "lease_until": None}
-        self._update(connection, claim, **values)
+        in_flight = claim.status is Status.SENDING
+        moving = _moving(in_flight, step.status.final, step.attention, keep)
+        self._update(connection, claim, moving, values)
         for answer in answers:
             write_answer(connection, claim, answer)
         write_reads(connection, claim)
@@ -217,24 +244,11 @@ class Journal:
         if step.status is Status.CLOSED and urgency_of(claim.command) < PARTIAL:
             look_into_doubts(connection, claim.id)
 
-    def _update(self, connection: Connection, claim: Claim, *conditions: Any, **values: Any) -> None:
-        """Write to the claimed row, if the claim is still the newest and its lease has not run out.
-
-        An answer counts as long as nobody else took over, however late it is.
-        """
-        if claim.status is not Status.SENDING:
-            conditions = (*conditions, _commands.c.lease_until > now())
-        done = connection.execute(
-            update(_commands)
-            .where(
-                _commands.c.id == claim.id,
-                _commands.c.fence == claim.fence,
-                _commands.c.status == claim.status,
-                *conditions,
-            )
-            .values(**values)
-        )
-        if done.rowcount != 1:
+    def _update(
+        self, connection: Connection, claim: Claim, statement: Update, values: dict[str, Any]
+    ) -> None:
+        mine = {"claimed": claim.id, "claimed_fence": claim.fence, "claimed_as": claim.status}
+        if connection.execute(statement, mine | values).rowcount != 1:
             raise LeaseLost(claim.id)
 
     def _write_seen(self, connection: Connection, claim: Claim) -> None:

@@ -7,10 +7,9 @@ One contains another when there is nothing left of that one's position after it.
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import ColumnElement, FromClause, and_, exists, false, or_, select
+from sqlalchemy import ColumnElement, FromClause, and_, bindparam, exists, false, or_, select
 
 from app.domain.commands import Action
-from app.domain.instruments import Contract
 from app.domain.statuses import UNSETTLED, Status
 from app.ledger import tables
 from app.ledger.pauses import is_paused
@@ -117,10 +116,11 @@ def waiting_for(command_id: str) -> ColumnElement[bool]:
     )
 
 
-def contains(wide: Columns, narrow: Columns, resolved: Contract | None = None) -> ColumnElement[bool]:
+def contains(wide: Columns, narrow: Columns, *, as_resolved: bool = False) -> ColumnElement[bool]:
     """Whether a close of all that `wide` names closes all that `narrow` is about.
 
-    `resolved` is the contract that a name without an expiry turned out to mean.
+    `as_resolved`: or that is of the `resolved_root` and `resolved_expiry` that the statement is given, the contract that
+    a name without an expiry turned out to mean.
     """
     same_account = or_(wide.lane_account.is_(None), wide.lane_account == narrow.lane_account)
     same_contract = and_(
@@ -132,9 +132,11 @@ def contains(wide: Columns, narrow: Columns, resolved: Contract | None = None) -
     )
     # A name that tells no contract means what the very same name means.
     same_instrument = or_(wide.instrument.is_(None), wide.instrument == narrow.instrument, same_contract)
-    if resolved is not None:
-        as_resolved = and_(narrow.lane_root == resolved.root, narrow.lane_expiry == resolved.expiry)
-        same_instrument = or_(same_instrument, as_resolved)
+    if as_resolved:
+        resolved = and_(
+            narrow.lane_root == bindparam("resolved_root"), narrow.lane_expiry == bindparam("resolved_expiry")
+        )
+        same_instrument = or_(same_instrument, resolved)
     same_side = or_(wide.position.is_(None), wide.position == narrow.position)
     return and_(wide.broker == narrow.broker, same_account, same_instrument, same_side)
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, and_, delete, or_, select, update
+from sqlalchemy import ColumnElement, Row, and_, bindparam, delete, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from app.ledger import tables
@@ -85,12 +85,26 @@ def answer_of(ledger: Ledger, question_id: str) -> Row[Any] | None:
         return connection.execute(select(_questions).where(_questions.c.id == question_id)).first()
 
 
+def _open() -> ColumnElement[bool]:
+    it = _questions.c
+    unanswered = or_(it.answered_at.is_(None), it.answered_at < it.asked_at)
+    free = or_(it.taken_at.is_(None), it.taken_at < it.asked_at, it.taken_at < from_now(-TAKEN))
+    return and_(unanswered, free)
+
+
+# Every worker looks each second. What is open comes first ("positions" before "preview"), then what was asked first.
+_NEXT = (
+    select(_questions)
+    .where(_open(), _questions.c.broker == bindparam("of"))
+    .order_by(_questions.c.kind, _questions.c.asked_at)
+    .limit(1)
+)
+
+
 def take(ledger: Ledger, broker: str) -> Question | None:
     """A question about a broker that nobody answers yet. None: there is none."""
     with ledger.reading() as connection:
-        wanted = select(_questions).where(_open(), _questions.c.broker == broker)
-        # What is open comes first ("positions" before "preview"), and then what was asked first.
-        row = connection.execute(wanted.order_by(_questions.c.kind, _questions.c.asked_at).limit(1)).first()
+        row = connection.execute(_NEXT, {"of": broker}).first()
     if row is None:
         return None
     with ledger.writing() as connection:
@@ -118,13 +132,6 @@ def answer(ledger: Ledger, question: Question, found: Mapping[str, Any]) -> None
             found = {**before, "problem": None, **found, **read}
         values = {"answered_at": now(), "answer": dict(found)}
         connection.execute(update(_questions).where(mine).values(**values))
-
-
-def _open() -> ColumnElement[bool]:
-    it = _questions.c
-    unanswered = or_(it.answered_at.is_(None), it.answered_at < it.asked_at)
-    free = or_(it.taken_at.is_(None), it.taken_at < it.asked_at, it.taken_at < from_now(-TAKEN))
-    return and_(unanswered, free)
 
 
 def _any_due(ledger: Ledger, brokers: Collection[str], stale: ColumnElement[bool]) -> bool:

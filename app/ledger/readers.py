@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, ScalarSelect, Select, Table, case, func, select
@@ -204,13 +205,17 @@ def next_in_lanes(ledger: Ledger, command_id: str, limit: int) -> list[str]:
 
 def seconds_to_next_due(ledger: Ledger, brokers: Collection[str] | None = None) -> float | None:
     """The time until the next command (of these brokers) falls due that is not due yet; None if there is none."""
-    commands = tables.commands.c
-    later = select(func.min(commands.due_at), now()).where(commands.due_at > now())
-    if brokers is not None:
-        later = later.where(commands.broker.in_(brokers))
+    later = _later(None if brokers is None else frozenset(brokers))
     with ledger.reading() as connection:
         due_at, moment = connection.execute(later).one()
     return None if due_at is None else (due_at - moment).total_seconds()
+
+
+@cache
+def _later(brokers: frozenset[str] | None) -> Select[Any, Any]:
+    commands = tables.commands.c
+    later = select(func.min(commands.due_at), now()).where(commands.due_at > now())
+    return later if brokers is None else later.where(commands.broker.in_(brokers))
 
 
 def health(ledger: Ledger) -> Health:

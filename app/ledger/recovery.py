@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, bindparam, or_, select, update
 
 from app.domain.failures import OutcomeUnknown
 from app.domain.statuses import Status
@@ -17,18 +17,33 @@ _commands = tables.commands
 _attempts = tables.attempts
 
 
-def ran_out() -> ColumnElement[bool]:
-    """Whether a command's lease has run out; one that ends later than any was given for is of before a jump."""
-    return or_(_commands.c.lease_until <= now(), _commands.c.lease_until > from_now(LEASE_SECONDS + A_JUMP))
-
-
-def take_back(connection: Connection, gone: ColumnElement[bool], actor: str, *, anew: bool) -> list[str]:
-    """Take back the commands whose holder is gone. Their ids.
-
-    A close that was in flight is in doubt until its settle window has passed: from its sending, or anew from now.
-    """
+def _held(gone: ColumnElement[bool]) -> Select[Any]:
+    """The commands whose holder is gone."""
     held = select(_commands).where(_commands.c.lease_owner.is_not(None), gone)
-    rows = connection.execute(held.with_for_update(key_share=True)).all()
+    return held.with_for_update(key_share=True)
+
+
+_OF = _held(_commands.c.lease_owner == bindparam("owner"))
+# A lease that ends later than any was given for is of before a jump.
+_RAN_OUT = _held(
+    or_(_commands.c.lease_until <= now(), _commands.c.lease_until > from_now(LEASE_SECONDS + A_JUMP))
+)
+
+
+def take_back_of(connection: Connection, owner: str, actor: str) -> list[str]:
+    """Take back what a worker held that is known to be dead. The ids of the commands.
+
+    A close that was in flight is in doubt until its settle window has passed, from its sending.
+    """
+    return _take_back_all(connection, connection.execute(_OF, {"owner": owner}).all(), actor, anew=False)
+
+
+def take_back_what_ran_out(connection: Connection, actor: str) -> list[str]:
+    """Take back the commands whose lease ran out. Their ids. What was in flight has its settle window anew, from now."""
+    return _take_back_all(connection, connection.execute(_RAN_OUT).all(), actor, anew=True)
+
+
+def _take_back_all(connection: Connection, rows: Sequence[Row[Any]], actor: str, *, anew: bool) -> list[str]:
     for row in rows:
         _take_back(connection, row, actor, anew)
     return [row.id for row in rows]

@@ -3,13 +3,12 @@
 from collections.abc import Iterable
 
 from sqlalchemy import Connection, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from app.domain.commands import Command, FlattenEverything
 from app.domain.instruments import account_key, root_of
 from app.domain.positions import Position
 from app.ledger import tables
-from app.ledger.connection import Ledger
+from app.ledger.connection import Ledger, insert_once
 
 Sighting = tuple[str, str]
 """An account's key and a contract's root."""
@@ -23,10 +22,9 @@ def sightings_in(positions: Iterable[Position]) -> set[Sighting]:
 
 def note(connection: Connection, broker: str, seen: Iterable[Sighting]) -> None:
     """Keep what was seen open at a broker, in the transaction of whoever saw it."""
-    insert_into = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     for account, root in seen:
         row = {"broker": broker, "account": account, "root": root}
-        connection.execute(insert_into(_sightings).values(row).on_conflict_do_nothing())
+        insert_once(connection, _sightings, row)
 
 
 def was_seen(ledger: Ledger, command: Command) -> bool:

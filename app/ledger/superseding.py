@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
+from typing import Any
 
-from sqlalchemy import Connection, and_, exists, func, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, exists, func, or_, select, update
 
 from app.domain.commands import Action, Command, FlattenEverything, urgency_of
 from app.domain.failures import REPORTED, OutcomeUnknown
@@ -18,6 +20,41 @@ from app.ledger.types import now
 _commands = tables.commands
 _attempts = tables.attempts
 _wide = tables.commands.alias("wide")
+
+
+_LAST_CLOSE = select(func.max(_attempts.c.seq), func.max(_attempts.c.settles_at)).where(
+    _attempts.c.command == bindparam("of"), _attempts.c.kind == "close"
+)
+_sent_after = exists(
+    select(_attempts.c.seq).where(
+        _attempts.c.command == _wide.c.id,
+        _attempts.c.kind == "close",
+        _attempts.c.seq > bindparam("last"),
+        or_(_attempts.c.outcome.is_(None), _attempts.c.outcome.in_((REPORTED, OutcomeUnknown.outcome))),
+    )
+)
+_SENT_AFTER = (
+    select(_wide.c.id, _wide.c.status, _wide.c.settled_at)
+    .where(
+        _commands.c.id == bindparam("of"),
+        _wide.c.id != bindparam("of"),
+        _wide.c.urgency < PARTIAL,
+        _wide.c.status.in_((*UNSETTLED, Status.CLOSED)),
+        contains(_wide.c, _commands.c),
+        _sent_after,
+    )
+    .order_by(_wide.c.settled_at.desc())
+)
+_DOUBTS = (
+    update(_commands)
+    .where(
+        _commands.c.status == Status.IN_DOUBT,
+        _commands.c.settled_at.is_(None),
+        exists(select(_wide.c.seq).where(_wide.c.id == bindparam("by"), contains(_wide.c, _commands.c))),
+        _commands.c.id != bindparam("by"),
+    )
+    .values(due_at=now())
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,43 +75,12 @@ def supersede(
     """End what was not sent yet and has nothing left to do, now that a close of all of it leaves. Their ids."""
     if urgency_of(command) >= PARTIAL:
         return []
-    # Of a flatten that is made of several calls some may have left, though it waits for the others.
-    unsent = and_(
-        _commands.c.status == Status.QUEUED,
-        or_(_commands.c.action == Action.CLOSE, ~_commands.c.fixed),
-        or_(_commands.c.lease_until.is_(None), _commands.c.lease_until <= now()),
-    )
     resolved = _resolved(connection, command, holdings)
-    # Orders that only the narrower one would cancel may still be there at a position that is flat.
-    orders_too = or_(_wide.c.cancel_orders, ~_commands.c.cancel_orders)
-    taken_over = and_(
-        _commands.c.settled_at.is_(None),
-        _commands.c.id != claim_id,
-        unsent,
-        exists(
-            select(_wide.c.seq).where(
-                _wide.c.id == claim_id, orders_too, contains(_wide.c, _commands.c, resolved)
-            )
-        ),
-    )
     reason = f"a wider close took over: {claim_id}"
-    ended = connection.execute(
-        update(_commands)
-        .where(taken_over)
-        .values(
-            status=Status.SUPERSEDED,
-            superseded_by=claim_id,
-            reason=reason,
-            attention=None,
-            settled_at=now(),
-            due_at=None,
-            lease_owner=None,
-            lease_until=None,
-            fence=_commands.c.fence + 1,
-        )
-        .returning(_commands.c.id)
-    )
-    ids = list(ended.scalars())
+    given: dict[str, str | None] = {"by": claim_id, "superseded_by": claim_id, "reason": reason}
+    if resolved is not None:
+        given |= {"resolved_root": resolved.root, "resolved_expiry": resolved.expiry}
+    ids = list(connection.execute(_superseding(resolved is not None), given).scalars())
     for it in ids:
         record(
             connection,
@@ -84,6 +90,37 @@ def supersede(
             {"from": Status.QUEUED, "to": Status.SUPERSEDED, "reason": reason},
         )
     return ids
+
+
+@cache
+def _superseding(as_resolved: bool) -> Any:
+    """The end of what has nothing left to do after `by`."""
+    # Of a flatten that is made of several calls some may have left, though it waits for the others.
+    unsent = and_(
+        _commands.c.status == Status.QUEUED,
+        or_(_commands.c.action == Action.CLOSE, ~_commands.c.fixed),
+        or_(_commands.c.lease_until.is_(None), _commands.c.lease_until <= now()),
+    )
+    # Orders that only the narrower one would cancel may still be there at a position that is flat.
+    orders_too = or_(_wide.c.cancel_orders, ~_commands.c.cancel_orders)
+    wider = and_(
+        _wide.c.id == bindparam("by"), orders_too, contains(_wide.c, _commands.c, as_resolved=as_resolved)
+    )
+    ending = update(_commands).where(
+        _commands.c.settled_at.is_(None),
+        _commands.c.id != bindparam("by"),
+        unsent,
+        exists(select(_wide.c.seq).where(wider)),
+    )
+    return ending.values(
+        status=Status.SUPERSEDED,
+        attention=None,
+        settled_at=now(),
+        due_at=None,
+        lease_owner=None,
+        lease_until=None,
+        fence=_commands.c.fence + 1,
+    ).returning(_commands.c.id)
 
 
 def tell_of_superseded(connection: Connection, wide_id: str, actor: str) -> None:
@@ -102,32 +139,10 @@ def tell_of_superseded(connection: Connection, wide_id: str, actor: str) -> None
 
 def overtaken(connection: Connection, command_id: str) -> Overtaken | None:
     """Whether a close of all of the position was sent after the last close of a command that is in doubt."""
-    mine = and_(_attempts.c.command == command_id, _attempts.c.kind == "close")
-    last, settles_at = connection.execute(
-        select(func.max(_attempts.c.seq), func.max(_attempts.c.settles_at)).where(mine)
-    ).one()
+    last, settles_at = connection.execute(_LAST_CLOSE, {"of": command_id}).one()
     if last is None:
         return None
-    sent_after = exists(
-        select(_attempts.c.seq).where(
-            _attempts.c.command == _wide.c.id,
-            _attempts.c.kind == "close",
-            _attempts.c.seq > last,
-            or_(_attempts.c.outcome.is_(None), _attempts.c.outcome.in_((REPORTED, OutcomeUnknown.outcome))),
-        )
-    )
-    found = connection.execute(
-        select(_wide.c.id, _wide.c.status, _wide.c.settled_at)
-        .where(
-            _commands.c.id == command_id,
-            _wide.c.id != command_id,
-            _wide.c.urgency < PARTIAL,
-            _wide.c.status.in_((*UNSETTLED, Status.CLOSED)),
-            contains(_wide.c, _commands.c),
-            sent_after,
-        )
-        .order_by(_wide.c.settled_at.desc())
-    ).all()
+    found = connection.execute(_SENT_AFTER, {"of": command_id, "last": last}).all()
     takers = [
         Overtaken(row.id, row.settled_at is None, row.settled_at is not None and row.settled_at >= settles_at)
         for row in found
@@ -137,16 +152,7 @@ def overtaken(connection: Connection, command_id: str) -> Overtaken | None:
 
 def look_into_doubts(connection: Connection, claim_id: str) -> None:
     """Let what is in doubt about a position be looked at, now that a close of all of it is done."""
-    connection.execute(
-        update(_commands)
-        .where(
-            _commands.c.status == Status.IN_DOUBT,
-            _commands.c.settled_at.is_(None),
-            exists(select(_wide.c.seq).where(_wide.c.id == claim_id, contains(_wide.c, _commands.c))),
-            _commands.c.id != claim_id,
-        )
-        .values(due_at=now())
-    )
+    connection.execute(_DOUBTS, {"by": claim_id})
 
 
 def _resolved(

@@ -5,7 +5,18 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Dialect, Integer, Text, TypeDecorator, literal, type_coerce
+from sqlalchemy import (
+    BigInteger,
+    BindParameter,
+    ColumnElement,
+    Dialect,
+    Integer,
+    Text,
+    TypeDecorator,
+    bindparam,
+    literal,
+    type_coerce,
+)
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
@@ -28,6 +39,16 @@ class Instant(TypeDecorator[datetime]):
 
     def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
         return None if value is None else EPOCH + value * MICROSECOND
+
+
+class Seconds(TypeDecorator[float]):
+    """A length of time, as the whole microseconds that an `Instant` is counted in."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: float | None, dialect: Dialect) -> int | None:
+        return None if value is None else round(value * 1_000_000)
 
 
 class Amount(TypeDecorator[Decimal]):
@@ -85,6 +106,12 @@ def now() -> ColumnElement[datetime]:
     return type_coerce(_Clock(), Instant())
 
 
-def from_now(seconds: float) -> ColumnElement[datetime]:
-    """So many seconds after now, by the database's clock."""
-    return type_coerce(_Clock() + literal(round(seconds * 1_000_000), BigInteger()), Instant())
+def from_now(seconds: float | BindParameter[float]) -> ColumnElement[datetime]:
+    """So many seconds after now, by the database's clock; null after null seconds."""
+    length = seconds if isinstance(seconds, BindParameter) else literal(seconds, Seconds())
+    return type_coerce(_Clock() + length, Instant())
+
+
+def seconds(name: str) -> BindParameter[float]:
+    """A length of time that a statement is given when it is executed."""
+    return bindparam(name, type_=Seconds())
