@@ -1,8 +1,7 @@
-"""One worker process: hears the doorbell and sweeps. Started by the supervisor, `python -m workers`."""
+"""One worker process: hears the doorbell and sweeps. Forked by the supervisor."""
 
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -16,9 +15,8 @@ from app.ledger.connection import Ledger
 from app.ledger.heartbeats import Heartbeat
 from app.ledger.schema import check_schema
 from app.queueing import Doorbell
-from config.environment import Settings, load
-from config.file import BrokerSettings, Role
-from config.logging import configure_logging
+from config.environment import Settings
+from config.file import BrokerSettings
 from workers import jobs
 from workers.brokers.broker import Broker
 from workers.brokers.metered import Metered
@@ -106,9 +104,3 @@ def _stop_on_signals(stopping: Stopping) -> None:
 
 def _stop_this_process() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
-
-
-if __name__ == "__main__":
-    settings = load(Role.WORKER)
-    configure_logging(settings.log_level, settings.log_format)
-    run(sys.argv[1], settings)

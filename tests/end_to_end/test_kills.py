@@ -45,4 +45,4 @@ def test_a_process_killed_at_this_point_loses_and_doubles_nothing(running: Killa
 def deaths(running: Killable) -> int:
     """The processes that the supervisor and gunicorn found killed by SIGKILL."""
     product = running.product
-    return product.log("worker").count("exit_code=-9") + product.log("web").count("was sent SIGKILL")
+    return product.log("worker").count("'exit code -9'") + product.log("web").count("was sent SIGKILL")
