@@ -7,9 +7,10 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import Connection, create_engine, text
+from sqlalchemy import Connection, Dialect, create_engine, text
 
 from app.ledger import connection, postgresql, sqlite, waiting
 from app.ledger.connection import Ledger, normalised
@@ -118,10 +119,21 @@ def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def compiled() -> dict[str, tuple[Dialect, dict[Any, Any]]]:
+    """The statements of all ledgers as SQL, by database: to compile them anew takes longer than most tests."""
+    return {}
+
+
 @pytest.fixture
-def ledger(database_url: str, migrated_file: Path) -> Iterator[Ledger]:
+def ledger(
+    database_url: str, migrated_file: Path, compiled: dict[str, tuple[Dialect, dict[Any, Any]]]
+) -> Iterator[Ledger]:
     """A migrated, empty ledger."""
     ledger = Ledger(database_url)
+    dialect, statements = compiled.setdefault(ledger.engine.dialect.name, (ledger.engine.dialect, {}))
+    ledger.engine.dialect = dialect  # compiled statements are its own
+    ledger.engine.update_execution_options(compiled_cache=statements)
     if ledger.sqlite:
         shutil.copy(migrated_file, str(ledger.url.database))
     yield ledger
