@@ -82,7 +82,11 @@ def _check(options: argparse.Namespace) -> int:
 def _migrate(_options: argparse.Namespace) -> int:
     from app.ledger.migration import migrate  # no other command needs to load Alembic
 
-    before, after = migrate(Ledger(process_values()["database_url"]))
+    ledger = Ledger(process_values()["database_url"])
+    try:
+        before, after = migrate(ledger)
+    finally:
+        ledger.dispose()
     unchanged = f"the ledger's schema is up to date ({after})"
     print(unchanged if before == after else f"the ledger's schema: {before or 'new'} -> {after}")
     return 0

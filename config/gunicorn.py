@@ -3,12 +3,10 @@
 import os
 import re
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 from gunicorn.glogging import Logger
 
-from app.ledger.connection import Ledger, LedgerUnavailable
-from app.ledger.schema import SchemaMismatch, check_schema
 from config.environment import drop_broker_secrets, load
 from config.file import ConfigurationFault, Role
 
@@ -61,19 +59,30 @@ def on_starting(server: Any) -> None:
     """
     try:
         settings = load(Role.WEB)
-        _check_ledger(settings.database_url)
-    except (ConfigurationFault, SchemaMismatch, LedgerUnavailable) as exc:
-        print(f"web: {exc}", file=sys.stderr)
-        sys.exit(2)
+    except ConfigurationFault as exc:
+        _end(exc)
     environ = dict(os.environ)
     if drop_broker_secrets(environ, settings.configuration):
         os.execve(sys.executable, sys.orig_argv, environ)  # noqa: S606 (the same command line, a smaller environment)
+    _check_ledger(settings.database_url)
 
 
 def _check_ledger(url: str) -> None:
     """Each worker process checks again; here the reason is told in one line, and nothing listens in vain."""
-    ledger = Ledger(url)
+    # Loading it takes long, and would be done twice by a process that starts anew.
+    from app.ledger.connection import Ledger, LedgerUnavailable
+    from app.ledger.schema import SchemaMismatch, check_schema
+
     try:
-        check_schema(ledger)
-    finally:
-        ledger.dispose()  # the worker processes are forked from this one, and must not share its connections
+        ledger = Ledger(url)
+        try:
+            check_schema(ledger)
+        finally:
+            ledger.dispose()  # the worker processes are forked from this one, and must not share its connections
+    except (SchemaMismatch, LedgerUnavailable) as exc:
+        _end(exc)
+
+
+def _end(reason: Exception) -> NoReturn:
+    print(f"web: {reason}", file=sys.stderr)
+    sys.exit(2)

@@ -77,7 +77,7 @@ def test_an_order_that_is_held_overnight_is_told_and_closes_in_the_morning(trade
     history = trader.history(command_id)
     assert came_to(history) == ("working", "still_open")
     assert "held" in (history.command.reason or "")
-    trader.wait(2 * 3600)
+    trader.wait(1200)
     trader.book.open_market()
     trader.wait(700)
 

@@ -1,16 +1,21 @@
 """`python -m app …` as a person runs it: what it prints, its exit code, and never a traceback or a secret."""
 
+import io
 import os
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import chdir, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from sqlalchemy import text
 
+from app.cli import main
 from app.passwords import fits
 from tests.conftest import on_both_databases
 from tests.running import ROOT, free_port
@@ -28,21 +33,44 @@ ENVIRON = {
 }
 
 
-def run(
-    *arguments: str, typed: str = "", without: tuple[str, ...] = (), **environ: str
-) -> subprocess.CompletedProcess[str]:
-    """Run the command line. Whatever it prints is checked for what must never be there."""
+@dataclass(frozen=True)
+class Done:
+    """What a run of the command line came to."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def run(*arguments: str, typed: str = "", without: tuple[str, ...] = (), **environ: str) -> Done:
+    """Run the command line in this process. Whatever it prints is checked for what must never be there."""
     environment = {name: value for name, value in (ENVIRON | environ).items() if name not in without}
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        mock.patch.dict(os.environ, environment, clear=True),
+        mock.patch("sys.stdin", io.StringIO(typed)),
+        redirect_stdout(out),
+        redirect_stderr(err),
+        chdir(ROOT),
+    ):
+        try:
+            code = main(arguments)
+        except SystemExit as exc:
+            code = int(exc.code or 0)
+    return checked(Done(code, out.getvalue(), err.getvalue()), environment)
+
+
+def run_alone(*arguments: str, **environ: str) -> Done:
+    """The same in a process of its own, as a person's shell does."""
+    command = [sys.executable, "-m", "app", *arguments]
+    environment = ENVIRON | environ
     done = subprocess.run(
-        [sys.executable, "-m", "app", *arguments],
-        cwd=ROOT,
-        env=environment,
-        input=typed,
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=30, check=False
     )
+    return checked(Done(done.returncode, done.stdout, done.stderr), environment)
+
+
+def checked(done: Done, environment: dict[str, str]) -> Done:
     printed = done.stdout + done.stderr
     assert "Traceback" not in printed
     assert not any(
@@ -69,7 +97,7 @@ def test_what_is_called_wrongly_says_how_it_is_called(arguments: tuple[str, ...]
 
 @pytest.mark.parametrize("role", ["web", "worker", "check"])
 def test_check_says_what_a_good_configuration_lets_happen(role: str) -> None:
-    done = run("check", "--role", role)
+    done = run_alone("check", "--role", role)
 
     assert done.returncode == 0, done.stderr
     assert "1 broker(s), 7 hook(s)" in done.stdout
@@ -87,7 +115,7 @@ def test_check_tells_every_fault() -> None:
 
 @on_both_databases
 def test_migrate_makes_the_ledger_and_is_quiet_the_second_time(database_url: str) -> None:
-    first, second = (run("migrate", DATABASE_URL=database_url) for _ in range(2))
+    first, second = (run_alone("migrate", DATABASE_URL=database_url) for _ in range(2))
 
     assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
     assert "new -> " in first.stdout
