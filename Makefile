@@ -16,10 +16,10 @@ run: .venv/run.stamp ## Start everything on this machine, with three simulated v
 	@$(BIN)/python -m config.embedded
 
 test: .venv/dev.stamp ## Run the whole test suite
-	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 test-unit: .venv/dev.stamp ## Run the tests of single parts
-	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder tests/unit tests/contract
+	@$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder tests/unit tests/contract
 
 lint: .venv/dev.stamp ## Check style and types
 	@$(BIN)/ruff check $(SOURCES)

@@ -54,17 +54,18 @@ def _let_it_be_quick(server: str) -> None:
 
 
 OF_WAITING = ("test_connection", "test_migrations", "test_schema")
-"""Modules whose tests are of how long a ledger may take."""
+"""Modules whose tests are of how long a ledger may take, but for those that are marked as patient."""
 
 
 @pytest.fixture(autouse=True)
 def patience(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """A test that is not of waiting must not fail where the machine is busy: the ledger of its process has longer."""
-    if request.module.__name__.rpartition(".")[2] in OF_WAITING:
+    of_waiting = request.module.__name__.rpartition(".")[2] in OF_WAITING
+    if of_waiting and not request.node.get_closest_marker("patient"):
         return
-    monkeypatch.setattr(waiting, "TRANSACTION_SECONDS", 6.0)
+    monkeypatch.setattr(waiting, "TRANSACTION_SECONDS", 25.0)
     for module in (connection, postgresql, sqlite):
-        monkeypatch.setattr(module, "STATEMENT_SECONDS", 5.0)
+        monkeypatch.setattr(module, "STATEMENT_SECONDS", 20.0)
 
 
 @pytest.fixture(scope="session")

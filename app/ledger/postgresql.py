@@ -47,7 +47,8 @@ def engine(url: URL, threads: int) -> Engine:
         connect_args={
             "connect_timeout": 2,
             "tcp_user_timeout": SILENCE,
-            "options": f"-c statement_timeout={int(STATEMENT_SECONDS * 1000)} -c lock_timeout=1400"
+            "options": f"-c statement_timeout={int(STATEMENT_SECONDS * 1000)}"
+            f" -c lock_timeout={int((STATEMENT_SECONDS - 0.1) * 1000)}"
             " -c idle_in_transaction_session_timeout=5000 -c timezone=UTC",
             "keepalives_idle": 5,
             "keepalives_interval": 2,

@@ -223,6 +223,7 @@ def test_a_migration_may_take_longer_than_a_transaction(postgres: Ledger) -> Non
 # A line that is cut while it commits
 
 
+@pytest.mark.patient
 def test_a_line_cut_at_any_byte_of_a_commit_leaves_one_alert_or_none_and_a_resend_makes_one(
     server: PostgresServer, postgres: Ledger
 ) -> None:

@@ -164,6 +164,9 @@ WEB = """
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from app.domain.commands import ClosePosition
+from app.ledger import waiting
+
+waiting.TRANSACTION_SECONDS, waiting.STATEMENT_SECONDS = 25.0, 20.0  # the machine may be busy
 from app.ledger.connection import Ledger
 from app.ledger.intake import Delivery, Wish, accept
 
