@@ -36,7 +36,7 @@ PAGES = (
     "/closes?account=nobody",
     "/closes?instrument=nothing",
     "/closes?since={week}",
-    "/closes?until={week}",
+    "/closes?until={halfway}",
     "/closes?sort=oldest",
     "/alerts",
     "/alerts?outcome=refused",
@@ -89,7 +89,13 @@ def looked(folder: Path, url: str, count: int) -> dict[str, float]:
         with app.test_client() as client:
             client.post("/login", data={"name": "ada", "password": PASSWORD})
             week = time.strftime("%Y-%m-%d", time.gmtime(time.time() - 7 * 86400))
-            named = {"week": week, "middle": f"{count // 2:032x}", "half": count // 2}
+            halfway = time.gmtime(time.time() - count / A_DAY / 2 * 86400)
+            named = {
+                "week": week,
+                "middle": f"{count // 2:032x}",
+                "half": count // 2,
+                "halfway": time.strftime("%Y-%m-%dT%H:%M:%SZ", halfway),
+            }
             return {page: _median(client, page.format(**named)) for page in PAGES}
 
 

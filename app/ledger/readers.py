@@ -140,6 +140,20 @@ def closed_positions_page(
     return _page(ledger, closed, conditions, before, limit, oldest_first=oldest_first)
 
 
+def gains(ledger: Ledger, filters: Mapping[str, Any], limit: int) -> tuple[Sequence[Record], bool]:
+    """What the newest closed positions of a filter brought, at most so many; and whether there are more."""
+    closed = tables.closed_positions
+    wanted = (
+        select(closed.c.broker, closed.c.currency, closed.c.profit_loss, closed.c.source)
+        .where(*_filters(closed, "closed_at", filters))
+        .order_by(closed.c.seq.desc())
+        .limit(limit + 1)
+    )
+    with ledger.reading() as connection:
+        rows: Sequence[Any] = connection.execute(wanted).all()
+    return rows[:limit], len(rows) > limit
+
+
 def command_history(ledger: Ledger, command_id: str) -> CommandHistory | None:
     with ledger.reading() as connection:
         command = connection.execute(

@@ -5,15 +5,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import BigInteger, func, select, type_coerce
+from sqlalchemy import BigInteger, Connection, func, select, type_coerce
 
 from app.domain.failures import REPORTED, Throttled
 from app.ledger import tables
 from app.ledger.connection import Ledger
 from app.ledger.readers import Record
-from app.ledger.types import EPOCH, from_now, now
+from app.ledger.types import EPOCH, now
 
 HOUR = 3600
+"""Seconds."""
 LAST = 500
 """Settled commands, and attempts, of which shares and percentiles are made: the latest."""
 MOST = 20_000
@@ -42,17 +43,20 @@ class Latency:
     to_closed: float
 
 
+def _moment(connection: Connection) -> datetime:
+    """Now. Compared with as a value: PostgreSQL looks nothing up in an index by a clock that runs on."""
+    moment: datetime = connection.execute(select(now())).scalar_one()
+    return moment
+
+
 def settled_by_hour(ledger: Ledger, hours: int = 24) -> tuple[datetime, Mapping[datetime, Mapping[str, int]]]:
     """The hour that is now, and of each hour how many commands ended as what."""
     hour = type_coerce(_commands.settled_at, BigInteger()) // (HOUR * 1_000_000)
-    wanted = (
-        select(hour, _commands.status, func.count())
-        .where(_commands.settled_at > from_now(-hours * HOUR), _commands.dry_run.is_(False))
-        .group_by(hour, _commands.status)
-    )
+    counted = select(hour, _commands.status, func.count()).group_by(hour, _commands.status)
     with ledger.reading() as connection:
-        moment: datetime = connection.execute(select(now())).scalar_one()
-        rows = connection.execute(wanted).all()
+        moment = _moment(connection)
+        lately = _commands.settled_at > moment - timedelta(hours=hours)
+        rows = connection.execute(counted.where(lately, _commands.dry_run.is_(False))).all()
     found: dict[datetime, dict[str, int]] = {}
     for bucket, status, count in rows:
         found.setdefault(EPOCH + timedelta(hours=bucket), {})[status] = count
@@ -63,12 +67,12 @@ def closed_since(ledger: Ledger, hours: int = 24) -> Sequence[Record]:
     """When what was closed, with its profit or loss; oldest first."""
     wanted = (
         select(_closed.closed_at, _closed.broker, _closed.currency, _closed.profit_loss, _closed.source)
-        .where(_closed.closed_at > from_now(-hours * HOUR))
         .order_by(_closed.closed_at.desc())
         .limit(MOST)
     )
     with ledger.reading() as connection:
-        rows: Sequence[Any] = connection.execute(wanted).all()
+        lately = _closed.closed_at > _moment(connection) - timedelta(hours=hours)
+        rows: Sequence[Any] = connection.execute(wanted.where(lately)).all()
     return rows[::-1]
 
 

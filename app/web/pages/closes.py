@@ -29,16 +29,16 @@ def closes() -> Response:
     query, faults = asked(CloseQuery)
     cursor, oldest = query.pop("cursor", None), query.pop("sort", "newest") == "oldest"
     page = readers.closed_positions_page(ledger(), query, before=cursor, limit=SHOWN, oldest_first=oldest)
-    summed = readers.closed_positions_page(ledger(), query, limit=SUMMED)
+    summed, more = readers.gains(ledger(), query, SUMMED)
     return live(
         "closes",
         closes=[_shown(row, took) for row, took in zip(page.rows, _took(page.rows), strict=True)],
         next=_at(cursor=page.next) if page.next else None,
         first=_at(cursor=None) if cursor else None,
         csv=url_for("closed_positions.ClosedPositionsSheet"),
-        totals=profits(summed.rows),
-        counted=len(summed.rows),
-        more=summed.next is not None,
+        totals=profits(summed),
+        counted=len(summed),
+        more=more,
         faults=faults,
         filtered=bool(query),
     )
