@@ -1,10 +1,11 @@
-"""The command line: check, migrate, send, hash-password."""
+"""The command line: check, migrate, send, notify, hash-password."""
 
 import argparse
 import getpass
 import sys
 from collections.abc import Sequence
 
+from app import messages
 from app.ledger.connection import Ledger, LedgerUnavailable
 from app.ledger.schema import SchemaMismatch
 from app.passwords import password_hash
@@ -56,6 +57,9 @@ def _parser() -> argparse.ArgumentParser:
     send.add_argument("--dry-run", action="store_true", help="only show what it would ask for")
     send.set_defaults(run=_send)
 
+    notify = commands.add_parser("notify", help="send a test message to each address of [notify]")
+    notify.set_defaults(run=_notify)
+
     hashing = commands.add_parser(
         "hash-password",
         help="make an item for DASHBOARD_USERS; asks for the password, or reads a line from a pipe",
@@ -90,6 +94,20 @@ def _migrate(_options: argparse.Namespace) -> int:
     unchanged = f"the ledger's schema is up to date ({after})"
     print(unchanged if before == after else f"the ledger's schema: {before or 'new'} -> {after}")
     return 0
+
+
+def _notify(_options: argparse.Namespace) -> int:
+    notify = load(Role.CHECK).configuration.notify
+    if notify is None:
+        print(
+            "notify: there is no table [notify] in the file; docs/operating.md#notifications", file=sys.stderr
+        )
+        return 2
+    taken = [messages.send(url, "Flatwire: a test", "This is how Flatwire tells you.") for url in notify.urls]
+    for url, was_taken in zip(notify.urls, taken, strict=True):
+        said = "took it" if was_taken else "did not take it: check the address, and whether it can be reached"
+        print(f"{messages.scheme_of(url)} {messages.name_of(url)}: {said}")
+    return 0 if all(taken) else 1
 
 
 def _send(options: argparse.Namespace) -> int:

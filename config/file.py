@@ -14,6 +14,7 @@ from app.alerts.hooks import Hook
 from app.domain.commands import Action
 from app.domain.instruments import account_key
 from app.domain.venues import VENUES, Venue
+from app.messages import is_address
 from app.strict import Fault, did_you_mean, faults_in
 from config.schemas import SECRETS, FileSchema
 from config.secrets import Secret
@@ -68,11 +69,23 @@ class BrokerSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class Notify:
+    """Who is told, and of what."""
+
+    urls: tuple[Secret, ...]
+    """Apprise's addresses; they hold tokens."""
+    on: frozenset[str]
+    """Some of `app.domain.causes`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Configuration:
     """What the file says, checked."""
 
     hooks: Mapping[str, Hook]
     brokers: Mapping[str, BrokerSettings]
+    notify: Notify | None
+    """None: nobody is told of anything."""
     broker_variables: frozenset[str]
     """The environment variables that hold broker credentials, and nothing that the web process needs."""
 
@@ -100,7 +113,7 @@ def read(text: str, role: Role, environ: Mapping[str, str]) -> Configuration:
         raise ConfigurationFault(sorted(set(faults), key=lambda f: f.field))
     brokers = {name: _broker(name, entry) for name, entry in loaded["brokers"].items()}
     hooks = {name: _hook(name, entry, brokers[entry["broker"]]) for name, entry in loaded["hooks"].items()}
-    return Configuration(hooks, brokers, _broker_variables(document))
+    return Configuration(hooks, brokers, _notify(loaded.get("notify")), _broker_variables(document))
 
 
 def _loaded(document: dict[str, Any], faults: list[Fault]) -> dict[str, Any]:
@@ -111,7 +124,7 @@ def _loaded(document: dict[str, Any], faults: list[Fault]) -> dict[str, Any]:
         faults += faults_in(exc.messages)
         valid = exc.valid_data if isinstance(exc.valid_data, dict) else {}
         # What could be read is still checked for faults between entries, so that all are told at once.
-        return {"brokers": valid.get("brokers") or {}, "hooks": valid.get("hooks") or {}}
+        return {name: valid.get(name) or {} for name in ("brokers", "hooks", "notify")}
 
 
 def _expanded(
@@ -167,6 +180,7 @@ def _cross_faults(loaded: Mapping[str, Any], named: Any) -> list[Fault]:
     """Faults between entries: unknown brokers, shared credentials, hooks that their venue can't serve."""
     faults: list[Fault] = []
     named = list(named) if isinstance(named, dict) else []
+    faults += _address_faults(loaded.get("notify") or {})
     faults += _shared_credentials(loaded["brokers"])
     for name, hook in loaded["hooks"].items():
         if hook["broker"] not in named:
@@ -230,6 +244,20 @@ def _secret_faults(place: str, secrets: Mapping[str, Secret | None]) -> Iterator
         except ValueError:
             hint = "whsec_ and then 24 to 64 bytes in base64, as the sender shows it"
             yield Fault(f"{place}.{label}", "begins with whsec_ and is no signing secret", hint)
+
+
+def _address_faults(notify: Mapping[str, Any]) -> Iterator[Fault]:
+    given = [url for url in notify.get("urls", ()) if url is not None]
+    if len(set(given)) < len(given):
+        yield Fault("notify.urls", "names an address twice", "everything would be told twice")
+    for number, url in enumerate(given):
+        if not is_address(url.reveal()):
+            hint = "see https://appriseit.com/services/ for how each is written"
+            yield Fault(f"notify.urls.{number}", "is no address that Apprise knows", hint)
+
+
+def _notify(entry: Mapping[str, Any] | None) -> Notify | None:
+    return Notify(tuple(entry["urls"]), frozenset(entry["on"])) if entry else None
 
 
 def _broker(name: str, entry: dict[str, Any]) -> BrokerSettings:

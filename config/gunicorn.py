@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+from threading import Thread
 from typing import Any, NoReturn
 
 from gunicorn.glogging import Logger
@@ -65,6 +66,16 @@ def on_starting(server: Any) -> None:
     if drop_broker_secrets(environ, settings.configuration):
         os.execve(sys.executable, sys.orig_argv, environ)  # noqa: S606 (the same command line, a smaller environment)
     _check_ledger(settings.database_url)
+
+
+def post_worker_init(worker: Any) -> None:
+    """That no worker is alive only the web process can tell."""
+    from app.notifying import watch_for_workers
+
+    settings = load(Role.WEB)
+    if settings.configuration.notify:
+        watching = Thread(target=watch_for_workers, args=(settings,), name="watching", daemon=True)
+        watching.start()
 
 
 def _check_ledger(url: str) -> None:

@@ -9,6 +9,7 @@ from marshmallow import ValidationError, fields, post_load, validate, validates,
 
 from app.alerts.dialects import DIALECTS, NARROWING
 from app.alerts.strategies import Scale
+from app.domain.causes import CAUSES
 from app.domain.commands import Action, Unit
 from app.domain.venues import VENUES
 from app.strict import StrictSchema, did_you_mean, fault
@@ -16,17 +17,8 @@ from config.secrets import Secret
 
 _SLUG = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
-NOT_YET = {
-    "hooks": {"heartbeat"},
-    "file": {"schedules", "notify"},
-}
-"""Settings of the design that this version does not serve: accepting one and not honouring it would be a lie."""
-
-
-def not_yet(table: str, name: str) -> dict[str, str | None] | None:
-    if name not in NOT_YET[table]:
-        return None
-    return {"message": "is not served by this version yet", "hint": "take it out of the file"}
+NOT_YET = frozenset({"schedules"})
+"""Tables of the design that this version does not serve: accepting one and not honouring it would be a lie."""
 
 
 class Text(fields.String):
@@ -253,6 +245,7 @@ class HookSchema(StrictSchema):
     scale = fields.Enum(Scale, by_value=True, load_default=Scale.QUANTITY)
     rate = Number(0.1, 1000)
     max_positions = Count()
+    heartbeat = Seconds(60, 31 * 86400)
     dry_run = Switch(load_default=False)
 
     @validates("ignore")
@@ -262,8 +255,11 @@ class HookSchema(StrictSchema):
             hint = "take it out of ignore: without it an alert would close more than it says"
             raise fault(f'can\'t hold "{narrowing[0]}"', hint)
 
-    def unknown_fault(self, name: str, known: list[str]) -> dict[str, str | None]:
-        return not_yet("hooks", name) or super().unknown_fault(name, known)
+    @validates_schema
+    def hear_each_heartbeat(self, data: dict[str, Any], **_kw: Any) -> None:
+        if data.get("heartbeat", float("inf")) <= data["dedupe_window"]:
+            hint = "make it longer: the same text within dedupe_window counts as one alert"
+            raise ValidationError({"heartbeat": {"message": "is no longer than dedupe_window", "hint": hint}})
 
     @post_load
     def freeze(self, data: dict[str, Any], **_kw: Any) -> dict[str, Any]:
@@ -271,6 +267,16 @@ class HookSchema(StrictSchema):
             data[key] = tuple(data[key])
         sources = tuple(network for networks in data["sources"] for network in networks)
         return {**data, "allow": frozenset(data["allow"]), "sources": sources}
+
+
+class NotifySchema(StrictSchema):
+    """The `[notify]` table."""
+
+    urls = fields.List(SecretText(allow_none=True), required=True, validate=validate.Length(min=1))
+    on = fields.List(
+        fields.String(validate=validate.OneOf(CAUSES, error="must be one of: {choices}")),
+        load_default=lambda: list(CAUSES),
+    )
 
 
 class TableOf(fields.Field[dict[str, Any]]):
@@ -315,7 +321,10 @@ class FileSchema(StrictSchema):
 
     brokers = TableOf(BrokerSchema, "broker", required=True, error_messages=_missing("[brokers.<name>]"))
     hooks = TableOf(HookSchema, "hook", required=True, error_messages=_missing("[hooks.<name>]"))
+    notify = fields.Nested(NotifySchema)
 
     def unknown_fault(self, name: str, known: list[str]) -> dict[str, str | None]:
-        hint = did_you_mean(name, known, otherwise="tables: [brokers.…] and [hooks.…]")
-        return not_yet("file", name) or {"message": "is not known here", "hint": hint}
+        hint = did_you_mean(name, known, otherwise="tables: [brokers.…], [hooks.…] and [notify]")
+        if name in NOT_YET:
+            return {"message": "is not served by this version yet", "hint": "take it out of the file"}
+        return {"message": "is not known here", "hint": hint}

@@ -61,7 +61,8 @@ OF_WAITING = ("test_connection", "test_migrations", "test_schema")
 def patience(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """A test that is not of waiting must not fail where the machine is busy: the ledger of its process has longer."""
     of_waiting = request.module.__name__.rpartition(".")[2] in OF_WAITING
-    if of_waiting and not request.node.get_closest_marker("patient"):
+    marked = request.node.get_closest_marker
+    if marked("of_waiting") or (of_waiting and not marked("patient")):
         return
     monkeypatch.setattr(waiting, "TRANSACTION_SECONDS", 25.0)
     for module in (connection, postgresql, sqlite):
@@ -132,11 +133,14 @@ def ledger(
 ) -> Iterator[Ledger]:
     """A migrated, empty ledger."""
     ledger = Ledger(database_url)
-    dialect, statements = compiled.setdefault(ledger.engine.dialect.name, (ledger.engine.dialect, {}))
-    ledger.engine.dialect = dialect  # compiled statements are its own
-    ledger.engine.update_execution_options(compiled_cache=statements)
     if ledger.sqlite:
         shutil.copy(migrated_file, str(ledger.url.database))
+    name = ledger.engine.dialect.name
+    if name not in compiled:
+        ledger.engine.connect().close()  # a dialect learns from its first connection
+        compiled[name] = (ledger.engine.dialect, {})
+    ledger.engine.dialect, statements = compiled[name]  # compiled statements are of one dialect
+    ledger.engine.update_execution_options(compiled_cache=statements)
     yield ledger
     ledger.dispose()
 

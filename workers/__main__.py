@@ -12,7 +12,7 @@ from app.queueing import Doorbell
 from config.environment import load
 from config.file import ConfigurationFault, Role
 from config.logging import configure_logging
-from workers import process
+from workers import process, watching
 from workers.supervisor import Supervisor
 
 log = structlog.get_logger("workers")
@@ -33,8 +33,13 @@ def main() -> int:
         log.warning(
             "no_doorbell", hint="REDIS_URL is not set: commands are found by the sweep, up to a second later"
         )
+    works = [process.run] * settings.workers
+    if settings.configuration.notify:
+        works.append(watching.run)
+    else:
+        log.warning("nobody_is_notified", hint="add [notify] to the file: docs/operating.md#notifications")
     doorbell = Doorbell(settings.redis_url, tls_verify=settings.redis_tls_verify)
-    Supervisor(ledger, doorbell, settings.workers, partial(process.run, settings=settings)).run()
+    Supervisor(ledger, doorbell, [partial(work, settings=settings) for work in works]).run()
     return 0
 
 

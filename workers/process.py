@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from functools import partial
-from types import FrameType
 
 import structlog
 
@@ -26,7 +25,7 @@ from workers.housekeeping import Housekeeping
 from workers.listening import listen
 from workers.looking import Looking
 from workers.rates import Rates
-from workers.stopping import Stopping
+from workers.stopping import Stopping, stop_on_signals
 from workers.sweep import Sweep
 from workers.tenure import Tenure
 
@@ -41,7 +40,7 @@ BESIDE_THE_SWEEPS = 4
 def run(name: str, settings: Settings) -> None:
     """Work until told to stop by SIGTERM or SIGINT; then end what is in flight, and return."""
     stopping = Stopping()
-    _stop_on_signals(stopping)
+    stop_on_signals(stopping)  # RQ replaces these handlers while it listens, and its own do the same
     brokers = brokers_of(settings)
     ledger = Ledger(settings.database_url, threads=len(brokers) + BESIDE_THE_SWEEPS)
     check_schema(ledger)
@@ -91,15 +90,6 @@ def brokers_of(settings: Settings) -> dict[str, tuple[Broker, BrokerSettings]]:
         name: (Metered(broker_of(broker), broker, rates), broker)
         for name, broker in settings.configuration.brokers.items()
     }
-
-
-def _stop_on_signals(stopping: Stopping) -> None:
-    def stop(signum: int, frame: FrameType | None) -> None:
-        stopping.set()
-
-    # RQ replaces these while it listens, and its handler does the same.
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
 
 
 def _stop_this_process() -> None:

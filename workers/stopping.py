@@ -2,6 +2,8 @@
 
 import os
 import select
+import signal
+from types import FrameType
 
 
 class Stopping:
@@ -27,3 +29,13 @@ class Stopping:
         if not self._asked:
             select.select([self._reader], [], [], seconds)
         return self._asked
+
+
+def stop_on_signals(stopping: Stopping) -> None:
+    """Let SIGTERM and SIGINT ask for it."""
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        stopping.set()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)

@@ -7,7 +7,7 @@ import secrets
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from multiprocessing.context import ForkProcess
 from types import FrameType
@@ -34,8 +34,9 @@ _processes = multiprocessing.get_context("fork")
 
 @dataclass(slots=True)
 class Place:
-    """One worker of many: who holds it now, and when it may be taken again."""
+    """One process of several: who holds it now, and when it may be taken again."""
 
+    work: Callable[[str], None]
     name: str = ""
     process: ForkProcess | None = None
     started_at: float = 0.0
@@ -46,12 +47,11 @@ class Place:
 class Supervisor:
     """Keeps the places filled until told to stop, and gives back at once what a dead worker held."""
 
-    def __init__(self, ledger: Ledger, doorbell: Doorbell, workers: int, work: Callable[[str], None]) -> None:
-        """`work` is what a worker process does, told its name."""
+    def __init__(self, ledger: Ledger, doorbell: Doorbell, works: Iterable[Callable[[str], None]]) -> None:
+        """`works`: what each of the processes does, told its name."""
         self._ledger = ledger
         self._doorbell = doorbell
-        self._work = work
-        self._places = [Place() for _ in range(workers)]
+        self._places = [Place(work) for work in works]
         self._stopping = Stopping()
 
     def run(self) -> None:
@@ -78,7 +78,7 @@ class Supervisor:
         unique = secrets.token_hex(3)
         place.started_at = time.monotonic()
         self._ledger.dispose()  # no connection is to be shared; SQLite's locks would be lost with one
-        worker = _processes.Process(target=_begin, args=(self._work, unique))
+        worker = _processes.Process(target=_begin, args=(place.work, unique))
         # A signal that comes before the worker hears it itself would reach our handler, and our pipe, in it.
         signal.pthread_sigmask(signal.SIG_BLOCK, STOPPED_BY)
         try:

@@ -52,6 +52,8 @@ class Hook:
     """Alerts a second that are taken, over ten seconds; None: no limit."""
     max_positions: int | None = None
     """A flatten that would close more stops and asks for attention; None: no limit."""
+    heartbeat: float | None = None
+    """Seconds within which it should hear something; None: it may be silent."""
     dry_run: bool = False
     """Shadow mode: alerts are taken, mapped and shown, and nothing is sent."""
 

@@ -7,9 +7,9 @@ from decimal import Decimal
 from typing import Any
 
 from app.alerts.dialects import spoken_by, translated
-from app.alerts.errors import NotAllowed, WrongAlert
+from app.alerts.errors import NoExit, NotAllowed, WrongAlert
 from app.alerts.hooks import ALL, Hook
-from app.alerts.schemas import STRATEGY, action_and_values
+from app.alerts.schemas import HEARTBEAT, STRATEGY, action_and_values
 from app.alerts.strategies import exit_of
 from app.domain.commands import (
     Action,
@@ -51,6 +51,8 @@ def request_of(fields: Mapping[str, Any], hook: Hook, received_at: datetime) -> 
     meant = {name: value for name, value in fields.items() if name not in hook.ignore}
     said = translated(meant, hook.dialects)
     verb, values = _verb_and_values(said.fields, hook)
+    if verb == HEARTBEAT:
+        raise NoExit("a sign of life")
     if verb == STRATEGY:
         values |= _exit(values, hook)
     action = Action.CLOSE if verb == STRATEGY else Action(verb)

@@ -44,6 +44,10 @@ STRATEGY = "strategy"
 """The action of a strategy's one alert for all its orders: what it asks for is a close, or nothing."""
 
 
+HEARTBEAT = "heartbeat"
+"""The action of an alert that is only to be heard."""
+
+
 class AlertSchema(StrictSchema):
     """What every alert may say."""
 
@@ -80,6 +84,10 @@ class FlattenEverythingSchema(AlertSchema):
     """No field narrows it: one that is there would be ignored, and that is how accidents happen."""
 
 
+class HeartbeatSchema(AlertSchema):
+    """It asks for nothing: its hook has heard something."""
+
+
 class StrategySchema(AlertSchema):
     account = Accounts()
     instrument = Instrument(required=True)
@@ -95,6 +103,7 @@ SCHEMAS: dict[str, type[AlertSchema]] = {
     Action.FLATTEN: FlattenSchema,
     Action.FLATTEN_EVERYTHING: FlattenEverythingSchema,
     STRATEGY: StrategySchema,
+    HEARTBEAT: HeartbeatSchema,
 }
 
 _EVERY_FIELD = (

@@ -3,6 +3,7 @@
     close    [<quantity> | <percent>% [of]] [long | short] <instrument> [in <account>]
     flatten  [long | short] [<account> | <instrument>] [in <account>]
     flatten  everything
+    heartbeat
 
 An instrument is one word, or a word and an expiry (`MES 12-26`). An account is one that the hook knows, or one word.
 Anything left over is refused; nothing is guessed.
@@ -27,6 +28,8 @@ def fields_of_sentence(text: str, accounts: tuple[str, ...]) -> dict[str, str]:
         hint = "send one sentence per alert, or key=value pairs"
         raise UnreadableAlert(Fault("", "is several lines without key=value pairs", hint))
     words = text.split()
+    if [word.lower() for word in words] == ["heartbeat"]:
+        return {"action": "heartbeat"}
     verb, rest = words[0].lower(), words[1:]
     if verb not in ("close", "flatten"):
         raise UnreadableAlert(Fault("", "is not a JSON object, key=value pairs or a sentence", _EXAMPLES))

@@ -183,6 +183,21 @@ def alert(ledger: Ledger, alert_id: str) -> Row[Any] | None:
         return connection.execute(select(tables.alerts).where(tables.alerts.c.id == alert_id)).first()
 
 
+def moment(ledger: Ledger) -> datetime:
+    """What the ledger's clock says."""
+    with ledger.reading() as connection:
+        found: datetime = connection.execute(select(now())).scalar_one()
+    return found
+
+
+def last_heard(ledger: Ledger, hook: str) -> datetime | None:
+    """When the last alert of a hook came, whatever became of it; None: there was none."""
+    alerts = tables.alerts.c
+    last = select(alerts.received_at).where(alerts.hook == hook).order_by(alerts.seq.desc()).limit(1)
+    with ledger.reading() as connection:
+        return connection.execute(last).scalar()
+
+
 def last_uses(ledger: Ledger, hook: str, labels: Iterable[str]) -> dict[str, datetime | None]:
     """When each secret of a hook was last used, by its label; None: never."""
     alerts = tables.alerts.c

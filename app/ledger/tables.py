@@ -230,6 +230,25 @@ questions = Table(
     Column("answer", Json),
 )
 
+# What people are to be told, one row for each address.
+notices = Table(
+    "notices",
+    metadata,
+    Column("seq", Serial, primary_key=True, autoincrement=True),
+    Column("about", Text, nullable=False),
+    Column("address", String(16), nullable=False),  # the beginning of the SHA-256 of the address
+    Column("cause", String(32), nullable=False),
+    Column("text", Text, nullable=False),
+    Column("path", Text),  # null: no page tells more
+    Column("noted_at", Instant, nullable=False),
+    Column("due_at", Instant),  # null: delivered, or given up
+    Column("tries", Integer, nullable=False),
+    Column("sent_at", Instant),  # null: not delivered
+    Index("uq_notices_about_address", "about", "address", unique=True),
+    Index("ix_notices_due_at", "due_at"),
+    Index("ix_notices_noted_at", "noted_at"),
+)
+
 # What operators stopped. A row is there while nothing is sent for it.
 pauses = Table(
     "pauses",

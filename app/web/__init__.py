@@ -51,6 +51,10 @@ def create_app(settings: Settings | None = None) -> Flask:
     if settings is None:
         settings = load(Role.WEB)
         configure_logging(settings.log_level, settings.log_format)
+        if settings.configuration.notify is None:
+            log.warning(
+                "nobody_is_notified", hint="add [notify] to the file: docs/operating.md#notifications"
+            )
     app = Flask(__name__)
     _configure(app, settings)
     _open(app, settings)
@@ -94,6 +98,7 @@ def _open(app: Flask, settings: Settings) -> None:
     app.extensions["flatwire_ledger"] = ledger
     app.extensions["flatwire_hooks"] = settings.configuration.hooks
     app.extensions["flatwire_brokers"] = settings.configuration.brokers
+    app.extensions["flatwire_notify"] = settings.configuration.notify
     app.extensions["flatwire_api_tokens"] = settings.api_tokens
     app.extensions["flatwire_strangers"] = Strangers()
     app.extensions["flatwire_logins"] = MovingWindowRateLimiter(MemoryStorage())

@@ -45,6 +45,7 @@ ONLY_IN = {
     "requests": ("workers.brokers", "app.cli"),
     "urllib3": ("workers.brokers",),
     "argon2": ("app.passwords",),
+    "apprise": ("app.messages",),
     "honcho": ("config.embedded",),
 }
 """A library, and where alone it may be used."""

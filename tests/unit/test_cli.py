@@ -18,6 +18,7 @@ from sqlalchemy import text
 from app.cli import main
 from app.passwords import fits
 from tests.conftest import on_both_databases
+from tests.mailbox import mailbox
 from tests.running import ROOT, free_port
 from tests.web import CONFIGURATION, HOOK_SECRETS, closing_ledger
 
@@ -79,7 +80,9 @@ def checked(done: Done, environment: dict[str, str]) -> Done:
     return done
 
 
-@pytest.mark.parametrize("command", [(), ("check",), ("migrate",), ("send",), ("hash-password",)])
+@pytest.mark.parametrize(
+    "command", [(), ("check",), ("migrate",), ("send",), ("notify",), ("hash-password",)]
+)
 def test_each_command_explains_itself(command: tuple[str, ...]) -> None:
     done = run(*command, "--help")
 
@@ -230,6 +233,35 @@ def test_send_needs_a_secret_that_can_be_sent(secret: str) -> None:
 
     assert done.returncode == 2
     assert "MINE" in done.stderr
+
+
+# notify
+
+
+def test_notify_sends_a_test_to_each_address_and_shows_none_of_them() -> None:
+    with mailbox() as one, mailbox() as two:
+        two.broken = True
+        done = run(
+            "notify",
+            ONE=one.url,
+            TWO=two.url,
+            FLATWIRE_CONFIG_TOML=CONFIGURATION + '\n[notify]\nurls = ["${ONE}", "${TWO}"]\n',
+        )
+
+    assert done.returncode == 1
+    assert [line.partition(": ")[2] for line in done.stdout.splitlines()] == [
+        "took it",
+        "did not take it: check the address, and whether it can be reached",
+    ]
+    assert (one.messages[0][0], two.messages) == ("Flatwire: a test", [])
+    assert "a-secret-path" not in done.stdout + done.stderr
+
+
+def test_notify_says_what_is_missing() -> None:
+    done = run("notify")
+
+    assert done.returncode == 2
+    assert "no table [notify]" in done.stderr
 
 
 # hash-password

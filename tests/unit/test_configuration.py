@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.domain.causes import CAUSES
 from app.domain.commands import Action
 from app.strict import Fault
 from config.environment import drop_broker_secrets, load, process_values
@@ -192,8 +193,7 @@ def test_a_fault_is_told_with_its_place_and_what_to_do(text: str, place: str, sa
 @pytest.mark.parametrize(
     ("text", "place"),
     [
-        *((with_hook(f"{name} = 1"), f"hooks.futures.{name}") for name in sorted(NOT_YET["hooks"])),
-        *((f"{GOOD}\n[{name}]\na = 1", name) for name in sorted(NOT_YET["file"])),
+        *((f"{GOOD}\n[{name}]\na = 1", name) for name in sorted(NOT_YET)),
     ],
 )
 def test_what_is_not_served_yet_is_refused_and_not_ignored(text: str, place: str) -> None:
@@ -459,3 +459,63 @@ def text_of(text: str) -> str:
 )
 def test_no_environment_makes_the_check_itself_fail(changes: dict[str, str]) -> None:
     assert {fault.field for fault in told_by(lambda: process_values(changes))} <= set(changes)
+
+
+# [notify]
+
+TELLING = (
+    GOOD
+    + """
+[notify]
+urls = ["${NOTIFY_URL}"]
+"""
+)
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_each_process_knows_whom_to_tell_of_everything_unless_told_otherwise(role: Role) -> None:
+    notify = read(TELLING, role, ENVIRON | {"NOTIFY_URL": "json://127.0.0.1/x"}).notify
+
+    assert notify is not None
+    assert [url.reveal() for url in notify.urls] == ["json://127.0.0.1/x"]
+    assert notify.on == set(CAUSES)
+
+
+def test_without_a_table_nobody_is_told() -> None:
+    assert read(GOOD, Role.CHECK, ENVIRON).notify is None
+
+
+@pytest.mark.parametrize(
+    ("text", "url", "place", "says"),
+    [
+        (TELLING, "nonsense://x", "notify.urls.0", "no address that Apprise knows"),
+        (TELLING, "", "notify.urls", "NOTIFY_URL"),
+        (
+            TELLING.replace("${NOTIFY_URL}", "json://127.0.0.1"),
+            "",
+            "notify.urls",
+            "must not stand in the file",
+        ),
+        (TELLING.replace('["${NOTIFY_URL}"]', "[]"), "", "notify.urls", ""),
+        (TELLING.replace("urls", "url"), "json://127.0.0.1", "notify.url", 'did you mean "urls"'),
+        (TELLING + 'on = ["in_dout"]\n', "json://127.0.0.1", "notify.on.0", "must be one of"),
+        (
+            TELLING.replace('["${NOTIFY_URL}"]', '["${NOTIFY_URL}", "${NOTIFY_URL}"]'),
+            "json://127.0.0.1",
+            "notify.urls",
+            "twice",
+        ),
+        (with_hook("heartbeat = 5"), "", "hooks.futures.heartbeat", "from 60 to"),
+        (
+            with_hook("heartbeat = 600\ndedupe_window = 600"),
+            "",
+            "hooks.futures.heartbeat",
+            "no longer than dedupe_window",
+        ),
+    ],
+)
+def test_faults_of_whom_to_tell(text: str, url: str, place: str, says: str) -> None:
+    faults = faults_of(text, environ=ENVIRON | {"NOTIFY_URL": url})
+
+    assert says in faults[place]
+    assert not url or url not in str(faults)

@@ -10,11 +10,12 @@ from app.alerts.dialects import DIALECTS
 from app.alerts.schemas import ALIASES, SCHEMAS, SECRET_FIELDS, CloseSchema, StrategySchema
 from app.cli import _parser
 from app.domain.capabilities import CAPABILITIES, TOLD_ELSEWHERE
+from app.domain.causes import CAUSES
 from app.domain.statuses import Attention, Status
 from app.domain.venues import VENUES, Venue
 from app.web.documents import AlertQuery, ClosedPositionQuery, CommandQuery
 from config.environment import EnvironmentSchema
-from config.schemas import NOT_YET, BrokerSchema, HookSchema
+from config.schemas import NOT_YET, BrokerSchema, HookSchema, NotifySchema
 from tests.capabilities import table, table_on_the_page
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -49,7 +50,8 @@ def commands_of_the_command_line() -> list[str]:
         ("alerts.md", [*SECRET_FIELDS, *SCHEMAS, *DIALECTS]),
         ("configuration.md", [*environment_variables(), "FLATWIRE_CONFIG", "FLATWIRE_CONFIG_TOML"]),
         ("configuration.md", [*BrokerSchema().known_names(), *HookSchema().known_names()]),
-        ("configuration.md", sorted(NOT_YET["hooks"] | {"rate", "burst"})),
+        ("configuration.md", [*NotifySchema().known_names(), *CAUSES, *NOT_YET]),
+        ("operating.md", CAUSES),
         ("brokers.md", list(VENUES)),
         ("operating.md", commands_of_the_command_line()),
         ("api.md", [*CommandQuery().fields, *AlertQuery().fields, *ClosedPositionQuery().fields]),

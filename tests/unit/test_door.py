@@ -304,6 +304,7 @@ def test_a_command_that_is_too_old_is_kept_as_expired(door: Door) -> None:
     assert [command["status"] for command in answer.get_json()["commands"]] == ["expired"]
 
 
+@pytest.mark.of_waiting
 @on_both_databases
 def test_an_alert_that_cannot_be_recorded_is_to_be_sent_again(door: Door) -> None:
     with door.ledger.writing() as connection:

@@ -36,7 +36,7 @@ def test_a_worker_that_can_not_be_started_is_told_and_tried_again(
     stop = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM))
     stop.start()
     with capture_logs() as logs:
-        Supervisor(ledger, Doorbell(None), 1, lambda name: None).run()
+        Supervisor(ledger, Doorbell(None), [lambda name: None]).run()
     stop.join()
 
     died = [entry for entry in logs if entry["event"] == "worker_died"]

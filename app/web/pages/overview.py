@@ -45,6 +45,7 @@ def overview() -> Response:
         gains=_gains(list(by_hour), closed),
         latencies=_latencies(took),
         example=example(),
+        notified=current_app.extensions["flatwire_notify"] is not None,
     )
 
 

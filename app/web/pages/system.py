@@ -7,8 +7,9 @@ from flask import Response, current_app
 
 from app.alerts.hooks import Hook
 from app.domain.capabilities import CAPABILITIES
-from app.ledger import readers
+from app.ledger import notices, readers
 from app.ledger.pauses import paused
+from app.messages import name_of, scheme_of
 from app.web import vitals
 from app.web.acting import ledger
 from app.web.pages.base import dashboard, live
@@ -23,11 +24,18 @@ _SECRET = {"secrets", "signing_keys", "venue", "name"}
 
 @dashboard.get("/system")
 def system() -> Response:
+    notify = current_app.extensions["flatwire_notify"]
+    undelivered = notices.undelivered(ledger()) if notify else {}
     stopped = [pause_document(row) for row in paused(ledger())]
     return live(
         "system",
         **vitals.system(),
         pauses=stopped,
+        notified=notify.on if notify else (),
+        addresses=[
+            (scheme_of(url), name_of(url), undelivered.get(name_of(url), 0))
+            for url in (notify.urls if notify else ())
+        ],
         stopped={(it["scope"], it["name"] or "") for it in stopped},
         brokers=vitals.brokers(),
         settings=[(name, _settings(it)) for name, it in current_app.extensions["flatwire_brokers"].items()],
