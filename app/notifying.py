@@ -19,9 +19,8 @@ log = structlog.get_logger(__name__)
 
 BETWEEN = 10.0
 """Seconds between two messages to one address: what comes up meanwhile is told in one."""
-LINES = 15
-"""Causes that a message names; more are counted."""
-LONGEST_LINE = 300
+LINES, LONGEST_TEXT = 6, 160
+"""Causes that a message names, and characters of each: more are counted, for some services take no longer message."""
 NO_WORKER = "health workers"
 GONE_FOR = 30.0
 """Seconds without a worker, beyond those after which one counts as gone: a deploy is no news."""
@@ -49,9 +48,13 @@ class Notifier:
             if time.monotonic() - self._told_at[name] >= BETWEEN:
                 self._tell(name, url)
 
+    def tells_of(self, cause: str) -> bool:
+        """Whether anybody wants to be told of this."""
+        return cause in self._causes
+
     def note(self, cause: Cause) -> None:
         """Let something be told that is neither of a command nor of an alert, if it is to be told at all."""
-        if cause.cause in self._causes:
+        if self.tells_of(cause.cause):
             notices.note(self._ledger, [cause], self._addresses)
 
     def over(self, cause: Cause) -> None:
@@ -69,8 +72,8 @@ class Notifier:
             notices.told(self._ledger, taken)
             log.info("notified", address=name, causes=len(taken))
         else:
-            notices.not_told(self._ledger, taken)
-            log.error("notification_failed", address=name, causes=len(taken), then="it is tried again")
+            wait = notices.not_told(self._ledger, taken)
+            log.error("notification_failed", address=name, causes=len(taken), tried_again_in=wait)
 
 
 def watch_for_workers(settings: Settings) -> None:
@@ -134,4 +137,4 @@ def _plain(text: str) -> str:
     """Others' words, on one line: no control characters, none that turn the writing round, and nobody is called by @."""
     kept = "".join(" " if unicodedata.category(ch)[0] == "C" else ch for ch in text)
     kept = kept.replace("@", "(at)")
-    return kept if len(kept) <= LONGEST_LINE else f"{kept[: LONGEST_LINE - 1]}…"
+    return kept if len(kept) <= LONGEST_TEXT else f"{kept[: LONGEST_TEXT - 1]}…"

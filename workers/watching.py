@@ -76,10 +76,11 @@ class Watch:
 
     def look(self) -> None:
         """One look at everything that may be silent. Raises LedgerUnavailable."""
-        self._judge("health redis", self._of_redis(), "Redis answers again")
-        # Without a worker nobody reads, and the web process tells of that.
-        for name, problem in self._of_brokers().items() if readers.health(self.ledger).workers else ():
-            self._judge(f"health broker {name}", problem, f"broker {name} answers again")
+        if self.notifier.tells_of(HEALTH):
+            self._judge("health redis", self._of_redis(), "Redis answers again")
+            # Without a worker nobody reads, and the web process tells of that.
+            for name, problem in self._of_brokers().items() if readers.health(self.ledger).workers else ():
+                self._judge(f"health broker {name}", problem, f"broker {name} answers again")
         for hook in self.hooks.values():
             self._listen(hook)
 

@@ -19,7 +19,7 @@ from app.ledger.types import from_now, now
 LATELY = 86_400.0
 """Seconds after which nobody is told any more: a ledger that is watched for the first time is full of old causes."""
 AT_ONCE = 100
-"""Causes that are gathered, and notices that are told, in one go."""
+"""Causes that are gathered in one go."""
 TAKEN = 60.0
 """Seconds for which one process has a notice to itself."""
 TRIES = 20
@@ -93,7 +93,7 @@ def take(ledger: Ledger, address: str) -> Sequence[Notice]:
         if connection.execute(select(_notices.c.seq).where(due).limit(1)).first() is None:
             return ()
     with ledger.writing() as connection:
-        chosen = select(_notices.c.seq).where(due).order_by(_notices.c.seq).limit(AT_ONCE)
+        chosen = select(_notices.c.seq).where(due)
         taken = (
             update(_notices)
             .where(_notices.c.seq.in_(chosen.with_for_update(skip_locked=True)))
@@ -109,16 +109,17 @@ def told(ledger: Ledger, notices: Iterable[Notice]) -> None:
     _mark(ledger, notices, sent_at=now(), due_at=None)
 
 
-def not_told(ledger: Ledger, notices: Sequence[Notice]) -> None:
-    """They were not: they are tried again later, ever more seldom; after the last time they are left."""
+def not_told(ledger: Ledger, notices: Sequence[Notice]) -> float | None:
+    """They were not. The seconds until they are tried again, ever more; None: this was the last time."""
     ids = [it.seq for it in notices]
     with ledger.writing() as connection:
         tries = connection.execute(
             select(func.max(_notices.c.tries)).where(_notices.c.seq.in_(ids))
         ).scalar_one()
-        wait = min(LONGEST_WAIT, FIRST_WAIT * 2 ** (tries - 1))
-        due_at = None if tries >= TRIES else from_now(wait)
+        wait = None if tries >= TRIES else min(LONGEST_WAIT, FIRST_WAIT * 2 ** (tries - 1))
+        due_at = None if wait is None else from_now(wait)
         connection.execute(update(_notices).where(_notices.c.seq.in_(ids)).values(due_at=due_at))
+    return wait
 
 
 def undelivered(ledger: Ledger) -> Mapping[str, int]:
