@@ -1,4 +1,4 @@
-"""The command line: check, migrate, send, notify, hash-password."""
+"""The command line: check, migrate, send, doctor, notify, hash-password."""
 
 import argparse
 import getpass
@@ -57,6 +57,9 @@ def _parser() -> argparse.ArgumentParser:
     send.add_argument("--dry-run", action="store_true", help="only show what it would ask for")
     send.set_defaults(run=_send)
 
+    doctor = commands.add_parser("doctor", help="look for what is not as it should be, and say what to do")
+    doctor.set_defaults(run=_doctor)
+
     notify = commands.add_parser("notify", help="send a test message to each address of [notify]")
     notify.set_defaults(run=_notify)
 
@@ -94,6 +97,21 @@ def _migrate(_options: argparse.Namespace) -> int:
     unchanged = f"the ledger's schema is up to date ({after})"
     print(unchanged if before == after else f"the ledger's schema: {before or 'new'} -> {after}")
     return 0
+
+
+def _doctor(_options: argparse.Namespace) -> int:
+    from app.doctor import findings, told
+    from app.queueing import Doorbell
+
+    settings = load(Role.WEB)
+    ledger = Ledger(settings.database_url)
+    doorbell = Doorbell(settings.redis_url, tls_verify=settings.redis_tls_verify)
+    try:
+        return (
+            0 if told(findings(ledger, doorbell, settings.configuration, settings.public_url), print) else 1
+        )
+    finally:
+        ledger.dispose()
 
 
 def _notify(_options: argparse.Namespace) -> int:

@@ -109,6 +109,7 @@ class Doorbell:
             policy = info.get("maxmemory_policy")
             return {
                 "answers": True,
+                "kind": "Valkey" if "valkey_version" in info else "Redis",
                 "version": info.get("valkey_version") or info.get("redis_version"),
                 "rings_waiting": self._queue.count,
                 "memory": info.get("used_memory_human"),

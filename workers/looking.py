@@ -85,17 +85,12 @@ class Looking:
 
     def _positions(self, name: str) -> dict[str, Any]:
         broker, _ = self.brokers[name]
-        observation = Observation(broker, self._nobodys(FlattenEverything(name)))
-        positions = observation.positions()
-        return {
-            "positions": [position_json(position) for position in positions],
-            "unreadable": dict(observation.unreadable),
-        }
+        return reading(broker, name, partial(self.may_call, name))
 
     def _preview(self, command: Command) -> dict[str, Any]:
         """The requests that would go out now, in their order, and what they would leave."""
         broker, settings = self.brokers[command.broker]
-        claim, today = self._nobodys(command), self.today()
+        claim, today = _nobodys(command, partial(self.may_call, command.broker)), self.today()
         seen = partial(was_seen, self.ledger)
         if one_by_one(broker, command):
             return _by_legs(broker, Legs(broker, settings, claim, today, seen), claim, today)
@@ -110,25 +105,38 @@ class Looking:
         requests = [call_of(broker, command, step).request for step in steps]
         return _previewed(requests, holdings)
 
-    def _nobodys(self, command: Command) -> Claim:
-        """A claim that is nobody's, and never written: what it reads under is this process's own time."""
-        started = time.monotonic()
-        claim = Claim(
-            id="",
-            command=command,
-            status=Status.WORKING,  # patient: what is to go out comes first
-            fence=0,
-            owner="",
-            taken_at=started,
-            held_until=started + LEASE_SECONDS,
-            holdings=None,
-            fixed=False,
-            attention=None,
-            reason=None,
-            since_first_attempt=None,
-        )
-        claim.may_call = partial(self.may_call, command.broker)
-        return claim
+
+def reading(
+    broker: Broker, name: str, may_call: Callable[[float], bool] = lambda seconds: True
+) -> dict[str, Any]:
+    """What is open at a broker now, and what of it the venue does not show. Raises BrokerError."""
+    observation = Observation(broker, _nobodys(FlattenEverything(name), may_call))
+    positions = observation.positions()
+    return {
+        "positions": [position_json(position) for position in positions],
+        "unreadable": dict(observation.unreadable),
+    }
+
+
+def _nobodys(command: Command, may_call: Callable[[float], bool]) -> Claim:
+    """A claim that is nobody's, and never written: what it reads under is this process's own time."""
+    started = time.monotonic()
+    claim = Claim(
+        id="",
+        command=command,
+        status=Status.WORKING,  # patient: what is to go out comes first
+        fence=0,
+        owner="",
+        taken_at=started,
+        held_until=started + LEASE_SECONDS,
+        holdings=None,
+        fixed=False,
+        attention=None,
+        reason=None,
+        since_first_attempt=None,
+    )
+    claim.may_call = may_call
+    return claim
 
 
 def _by_legs(broker: Broker, legs: Legs, claim: Claim, today: date) -> dict[str, Any]:

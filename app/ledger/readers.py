@@ -263,6 +263,18 @@ def health(ledger: Ledger) -> Health:
     return Health(alive, count, age, attention)
 
 
+def connections(ledger: Ledger) -> tuple[int, int] | None:
+    """How many connections the server has, and how many it may have; None: there is no server."""
+    if ledger.sqlite:
+        return None
+    with ledger.reading() as connection:
+        used = connection.exec_driver_sql(
+            "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'"
+        ).scalar_one()
+        most = connection.exec_driver_sql("SELECT current_setting('max_connections')").scalar_one()
+    return int(used), int(most)
+
+
 def check_writable(ledger: Ledger) -> None:
     """Raises LedgerUnavailable unless the ledger can be written now."""
     with ledger.writing() as connection:

@@ -78,6 +78,7 @@ def _configure(app: Flask, settings: Settings) -> None:
     app.config |= {
         "SECRET_KEY": settings.secret_key.reveal(),
         "PUBLIC_URL": settings.public_url,
+        "TRUSTED_PROXIES": settings.trusted_proxies,
         "SESSION_COOKIE_NAME": "flatwire",
         "SESSION_COOKIE_HTTPONLY": True,
         "SESSION_COOKIE_SAMESITE": "Lax",

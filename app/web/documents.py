@@ -312,6 +312,7 @@ class SystemDocument(Document):
     workers = fields.List(fields.Raw())
     redis = fields.Raw(allow_none=True)
     ledger = fields.Raw()
+    findings = fields.List(fields.Raw())
 
 
 class PauseDocument(Document):

@@ -1,19 +1,22 @@
 """How the product fares, as the pages and the API both show it."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from flask import current_app
+from flask import current_app, request
 
-from app import __version__
+from app import __version__, doctor
+from app.doctor import GRAVEST_FIRST, Finding
 from app.ledger import readers, statistics
 from app.ledger.pauses import paused
 from app.ledger.readers import Record
 from app.ledger.statistics import Latency
 from app.web.acting import ledger
 from app.web.presentation import plain
+from config.file import Configuration
 
 HOURS = 24
 OUTCOMES = {
@@ -129,4 +132,30 @@ def system() -> dict[str, Any]:
         ],
         "redis": current_app.extensions["flatwire_doorbell"].vitals(),
         "ledger": readers.size(ledger()),
+        "findings": [asdict(it) for it in findings()],
     }
+
+
+def findings() -> list[Finding]:
+    """What doctor would say, and whether the request came through as many proxies as are trusted."""
+    known = current_app.extensions
+    found = doctor.findings(
+        ledger(),
+        known["flatwire_doorbell"],
+        Configuration(
+            known["flatwire_hooks"], known["flatwire_brokers"], known["flatwire_notify"], frozenset()
+        ),
+        current_app.config["PUBLIC_URL"],
+    )
+    return sorted([*found, _of_proxies()], key=lambda it: GRAVEST_FIRST.index(it.grade))
+
+
+def _of_proxies() -> Finding:
+    """A proxy adds the address that called it: fewer than are trusted, and a sender could say any address."""
+    forwarded = request.headers.get("X-Forwarded-For", "").split(",")
+    seen = len([address for address in forwarded if address.strip()])
+    trusted = current_app.config["TRUSTED_PROXIES"]
+    if seen == trusted:
+        return doctor.fine("proxies", f"{seen} seen, and as many trusted")
+    do = f"set TRUSTED_PROXIES={seen}, if nobody reaches the web process past them"
+    return doctor.warning("proxies", f"this request came through {seen}, and {trusted} are trusted", do)

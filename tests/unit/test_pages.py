@@ -407,6 +407,7 @@ def test_what_the_overview_and_system_show_can_be_asked_for(door: Door, shop: Sh
     assert overview["profits"][0]["closes"] == overview["latencies"]["count"] == 1
     system = door.get("/api/v1/system").get_json()
     assert (system["workers"], system["redis"], system["ledger"]["rows"]["commands"]) == ([], None, 1)
+    assert {it["about"]: it["grade"] for it in system["findings"]}["workers"] == "fault"
 
 
 def test_a_long_answer_of_a_venue_is_cut_on_the_page_and_whole_in_the_api(
@@ -420,3 +421,20 @@ def test_a_long_answer_of_a_venue_is_cut_on_the_page_and_whole_in_the_api(
     assert len(page) < 100_000 * len(history.attempts)
     document = door.get(f"/api/v1/commands/{history.command.id}").get_json()
     assert len(document["attempts"][0]["answer"]["words"]) == 100_000
+
+
+def test_the_system_page_says_what_is_not_as_it_should_be(door: Door) -> None:
+    client = door.app.test_client()
+    client.environ_base["HTTP_X_FORWARDED_FOR"] = "203.0.113.1, 10.0.0.1"
+    sign_in(client)
+    page = client.get("/system").text
+
+    assert "none is alive" in page
+    assert "came through 2, and 0 are trusted" in page
+    assert "TRUSTED_PROXIES=2" in page
+    assert page.index("none is alive") < page.index("came through 2") < page.index("agree")
+
+
+def test_nobody_is_notified_is_said(ada: FlaskClient) -> None:
+    assert "Nobody is told" in ada.get("/").text
+    assert "Nobody is told of anything" in ada.get("/system").text
