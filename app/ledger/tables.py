@@ -1,6 +1,7 @@
 """The tables. A comment says what a null means wherever it means something."""
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     Column,
     ForeignKey,
@@ -247,6 +248,15 @@ notices = Table(
     Index("uq_notices_about_address", "about", "address", unique=True),
     Index("ix_notices_due_at", "due_at"),
     Index("ix_notices_noted_at", "noted_at"),
+)
+
+# What Prometheus counts, and up to where it is counted.
+tallies = Table(
+    "tallies",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("labels", Text, primary_key=True),  # JSON: pairs of names and values
+    Column("value", BigInteger, nullable=False),
 )
 
 # What operators stopped. A row is there while nothing is sent for it.

@@ -17,6 +17,7 @@ from app.ledger.schema import check_schema
 from app.queueing import Doorbell
 from app.web import access, api
 from app.web.hooks import hooks
+from app.web.metrics import metrics
 from app.web.operations import operations
 from app.web.pages import dashboard
 from app.web.probes import probes
@@ -65,6 +66,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     csrf.exempt(operations)
     app.register_blueprint(hooks)
     app.register_blueprint(probes)
+    app.register_blueprint(metrics)
     app.register_blueprint(dashboard)
     api.init_app(app)
     _handle_errors(app)
@@ -135,7 +137,7 @@ def _handle_errors(app: Flask) -> None:
 def _for_people() -> bool:
     """Whether a page is wanted, by where the request went."""
     door = request.path.startswith("/hooks") and (request.path != "/hooks" or request.method == "POST")
-    return not door and not request.path.startswith(("/api", "/healthz", "/readyz"))
+    return not door and not request.path.startswith(("/api", "/healthz", "/readyz", "/metrics"))
 
 
 def _with_headers(response: Response) -> Response:

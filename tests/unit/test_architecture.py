@@ -46,6 +46,7 @@ ONLY_IN = {
     "urllib3": ("workers.brokers",),
     "argon2": ("app.passwords",),
     "apprise": ("app.messages",),
+    "prometheus_client": ("app.web.metrics",),
     "honcho": ("config.embedded",),
 }
 """A library, and where alone it may be used."""
