@@ -50,7 +50,7 @@ def test_what_happened_since_the_first_look_is_counted_once(door: Door, shop: Sh
 
     shop.carried_out(part(), seconds=30)
     shop.carried_out(whole(), seconds=30)
-    assert door.send("cloze").status_code == 422
+    assert door.send("cloze").status_code == 400
     for _ in range(2):
         found = read(door)
     assert found["flatwire_alerts_total{'outcome': 'accepted'}"] == 2
