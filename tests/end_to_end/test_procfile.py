@@ -1,4 +1,4 @@
-"""The Procfile on PostgreSQL and Redis, as a platform (or honcho) runs it."""
+"""The Procfile on PostgreSQL and a Redis that signs its own certificate, as a platform (or honcho) runs it."""
 
 import os
 import re
@@ -9,16 +9,24 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import requests
 
+from app.queueing import Doorbell
 from tests.running import ROOT, Product, RedisServer, eventually
 from tests.simulators.crosstrade import CrossTradeSimulator
+from tests.tls import tls_before
 
 
 @pytest.fixture
 def deployed(tmp_path: Path, database_url: str, redis_server: RedisServer) -> Iterator[Product]:
     """The product after its release line, with `honcho start web worker`."""
-    with CrossTradeSimulator(token="venue-token-0123456789") as venue:
-        product = Product(tmp_path, database_url, redis_server.url, venue)
+    with (
+        CrossTradeSimulator(token="venue-token-0123456789") as venue,
+        tls_before(redis_server.port) as port,
+    ):
+        product = Product(tmp_path, database_url, f"rediss://127.0.0.1:{port}/0", venue)
+        product.variables = {"REDIS_TLS_VERIFY": "false", "WEB_CONCURRENCY": "2", "TRUSTED_PROXIES": "1"}
+        product.database_url = database_url.replace("postgresql+psycopg://", "postgres://")
         product.fresh_book()
         environ = product.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
         release = re.search(r"^release: (.*)$", (ROOT / "Procfile").read_text(), re.MULTILINE)
@@ -41,5 +49,17 @@ def deployed(tmp_path: Path, database_url: str, redis_server: RedisServer) -> It
 def test_the_procfile_runs_the_same_product(deployed: Product) -> None:
     command = deployed.settled(deployed.accepted("close MES 12-26"))
 
+    assert requests.get(f"{deployed.url}/readyz", timeout=5).json()["redis"] == "ok"
+    assert "doorbell_failed" not in (deployed.folder / "honcho.log").read_text()
     assert (command["status"], command["before"], command["after"]) == ("closed", "10", "0")
     assert deployed.held() == 0
+
+
+def test_a_certificate_that_signs_itself_is_taken_only_where_that_was_asked_for(
+    redis_server: RedisServer,
+) -> None:
+    with tls_before(redis_server.port) as port:
+        answers = [
+            Doorbell(f"rediss://127.0.0.1:{port}/0", tls_verify=verify).answers() for verify in (True, False)
+        ]
+    assert answers == [False, True]
