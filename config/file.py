@@ -289,7 +289,7 @@ def _hook(name: str, entry: dict[str, Any], broker: BrokerSettings) -> Hook:
 
 def _broker_variables(document: Mapping[str, Any]) -> frozenset[str]:
     """The variables that only broker secrets name."""
-    brokers, others = set[str](), set[str]()
+    brokers, others = set[str](), set(_NAME.findall(str(document.get("notify"))))
     for section, entries in document.items():
         for entry in entries.values() if isinstance(entries, dict) else []:
             if isinstance(entry, dict):

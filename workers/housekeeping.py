@@ -10,7 +10,7 @@ from app import __version__
 from app.ledger.claims import Claims
 from app.ledger.connection import Ledger, LedgerUnavailable
 from app.ledger.heartbeats import Heartbeat
-from workers.stopping import Stopping
+from workers.stopping import Stopping, supervisor
 
 log = structlog.get_logger(__name__)
 
@@ -28,14 +28,14 @@ class Housekeeping:
         self._heartbeat = Heartbeat(ledger, worker)
         self._stopping = stopping
         self._orphaned = orphaned
-        self._parent = os.getppid()
+        self._supervisor = supervisor()
         self._last_beat = float("-inf")
 
     def run(self) -> None:
         while not self._stopping.is_set():
             self.once()
             self._stopping.wait(EVERY)
-            if os.getppid() != self._parent:
+            if os.getppid() != self._supervisor:
                 # The supervisor was killed: nobody would restart or stop this worker any more.
                 self._orphaned()
 

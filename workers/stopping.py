@@ -1,5 +1,6 @@
 """A stop that a signal handler may ask for."""
 
+import multiprocessing
 import os
 import select
 import signal
@@ -29,6 +30,12 @@ class Stopping:
         if not self._asked:
             select.select([self._reader], [], [], seconds)
         return self._asked
+
+
+def supervisor() -> int:
+    """The process that this one was forked by, even if it has died since."""
+    parent = multiprocessing.parent_process()
+    return os.getppid() if parent is None or parent.pid is None else parent.pid
 
 
 def stop_on_signals(stopping: Stopping) -> None:

@@ -58,19 +58,28 @@ class Supervisor:
         for asked in STOPPED_BY:
             signal.signal(asked, self._stop)
         gc.freeze()  # what is here by now stays, and a collection would copy it into each worker
-        while not self._stopping.is_set():
-            for place in self._places:
-                self._tend(place)
-            self._stopping.wait(0.2)
-        self._end()
+        try:
+            while not self._stopping.is_set():
+                for place in self._places:
+                    self._tend(place)
+                self._stopping.wait(0.2)
+        finally:
+            self._end()  # children that are left would keep this process, and nobody would tend them
 
     def _stop(self, signum: int, frame: FrameType | None) -> None:
         self._stopping.set()
 
     def _tend(self, place: Place) -> None:
+        try:
+            self._fill(place)
+        except Exception:
+            # A bug with one worker must not leave the others without a supervisor.
+            log.exception("supervisor_failed", worker=place.name)
+
+    def _fill(self, place: Place) -> None:
         if place.process is not None and not place.process.is_alive():
             self._bury(place, f"exit code {place.process.exitcode}")
-        if place.process is None and time.monotonic() >= place.not_before:
+        if place.process is None and time.monotonic() >= place.not_before and not self._stopping.is_set():
             self._start(place)
 
     def _start(self, place: Place) -> None:
@@ -94,10 +103,10 @@ class Supervisor:
         place.deaths = 1 if lived > LONG_ENOUGH else place.deaths + 1
         wait = 0.0 if place.deaths == 1 else min(LONGEST_WAIT, 0.5 * 2**place.deaths)
         log.error("worker_died", worker=place.name, how=how, restart_in=wait)
+        name, place.name = place.name, ""
         place.process, place.not_before = None, time.monotonic() + wait
-        if place.name:
-            self._give_back(place.name)
-            place.name = ""
+        if name:
+            self._give_back(name)
 
     def _give_back(self, name: str) -> None:
         try:

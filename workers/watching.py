@@ -5,23 +5,23 @@ message, and no message for a close.
 """
 
 import os
+import socket
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
 import structlog
 
 from app.alerts.hooks import Hook
 from app.domain.causes import HEALTH, HEARTBEAT
-from app.ledger import questions, readers
+from app.ledger import notices, questions, readers
 from app.ledger.connection import Ledger, LedgerUnavailable
 from app.ledger.notices import Cause
 from app.ledger.schema import check_schema
 from app.notifying import Notifier
 from app.queueing import Doorbell
 from config.environment import Settings
-from workers.stopping import Stopping, stop_on_signals
+from workers.stopping import Stopping, stop_on_signals, supervisor
 
 log = structlog.get_logger(__name__)
 
@@ -30,11 +30,13 @@ LOOK_EVERY = 60.0
 """Seconds between two looks at what may have fallen silent."""
 BAD_LOOKS = 2
 """Looks in a row that must find it so: one lost answer is no news."""
+UNREAD = 30.0
+"""Seconds for which a question may wait: another may have asked it just now."""
 
 
 def run(name: str, settings: Settings) -> None:
     """Watch until told to stop by SIGTERM or SIGINT, or until the supervisor is gone."""
-    stopping, supervisor = Stopping(), os.getppid()
+    stopping, parent = Stopping(), supervisor()
     stop_on_signals(stopping)
     notify = settings.configuration.notify
     assert notify is not None, "without it nobody watches"
@@ -44,7 +46,7 @@ def run(name: str, settings: Settings) -> None:
     doorbell = Doorbell(settings.redis_url, tls_verify=settings.redis_tls_verify)
     watch = Watch(ledger, notifier, doorbell, settings.configuration.hooks, settings.configuration.brokers)
     log.info("watch_started", watch=name, addresses=len(notifier.addresses))
-    while not stopping.is_set() and os.getppid() == supervisor:
+    while not stopping.is_set() and os.getppid() == parent:
         try:
             watch.once()
         except LedgerUnavailable as exc:
@@ -63,8 +65,8 @@ class Watch:
     doorbell: Doorbell
     hooks: Mapping[str, Hook]
     brokers: Mapping[str, object]
-    since: datetime = field(default_factory=lambda: datetime.now(UTC))
-    """A hook that never heard anything is silent from here on."""
+    machine: str = field(default_factory=socket.gethostname)
+    """Each has its own line to Redis."""
     bad_looks: dict[str, int] = field(default_factory=dict)
     looked_at: float = float("-inf")
 
@@ -77,7 +79,9 @@ class Watch:
     def look(self) -> None:
         """One look at everything that may be silent. Raises LedgerUnavailable."""
         if self.notifier.tells_of(HEALTH):
-            self._judge("health redis", self._of_redis(), "Redis answers again")
+            self._judge(
+                f"health redis {self.machine}", self._of_redis(), f"Redis answers again at {self.machine}"
+            )
             # Without a worker nobody reads, and the web process tells of that.
             for name, problem in self._of_brokers().items() if readers.health(self.ledger).workers else ():
                 self._judge(f"health broker {name}", problem, f"broker {name} answers again")
@@ -94,18 +98,20 @@ class Watch:
 
     def _of_redis(self) -> str | None:
         if self.doorbell.answers() is False:
-            return "Redis does not answer: commands are found by the sweep, up to a second later"
+            return f"Redis does not answer at {self.machine}: commands are found by the sweep, up to a second later"
         return None
 
     def _of_brokers(self) -> dict[str, str | None]:
         """What the last reading of each broker says against it; and have each read anew, by a worker."""
         readings = {row.broker: row for row in questions.readings(self.ledger)}
+        moment = readers.moment(self.ledger)
         found = {}
         for name in self.brokers:
             row = readings.get(name)
             problem = (row.answer or {}).get("problem") if row else None
-            if row and (row.answered_at is None or row.answered_at < row.asked_at):
-                problem = f"no worker read it for {LOOK_EVERY:g} s"
+            unread = row and (row.answered_at is None or row.answered_at < row.asked_at)
+            if row and unread and (waits := (moment - row.asked_at).total_seconds()) >= UNREAD:
+                problem = f"no worker read it for {waits:.0f} s"
             found[name] = f"broker {name}: {problem}" if problem else None
         questions.ask_for_positions(self.ledger, list(self.brokers))
         return found
@@ -115,12 +121,12 @@ class Watch:
         if hook.heartbeat is None:
             return
         last = readers.last_heard(self.ledger, hook.name)
-        heard = max(last, self.since) if last else self.since
+        heard = last or notices.watched_since(self.ledger, f"hook {hook.name}")
         silent = (readers.moment(self.ledger) - heard).total_seconds()
         about = f"heartbeat {hook.name}"
         if silent > hook.heartbeat:
             text = f"hook {hook.name} heard nothing since {heard:%Y-%m-%d %H:%M} UTC"
             self.notifier.note(Cause(about, HEARTBEAT, text, "/alerts"))
-        else:
+        elif last:
             text = f"hook {hook.name} hears again"
             self.notifier.over(Cause(about, HEARTBEAT, text, "/alerts"))

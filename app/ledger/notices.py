@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, String, and_, cast, exists, func, literal, select, update
+from sqlalchemy import Connection, String, and_, cast, exists, func, literal, or_, select, update
 
 from app.domain.causes import REFUSED
 from app.ledger import tables
@@ -20,6 +20,8 @@ LATELY = 86_400.0
 """Seconds after which nobody is told any more: a ledger that is watched for the first time is full of old causes."""
 AT_ONCE = 100
 """Causes that are gathered in one go."""
+LOOKED_THROUGH = 1000
+"""Refused alerts, the newest, among which some may not be told yet."""
 TAKEN = 60.0
 """Seconds for which one process has a notice to itself."""
 TRIES = 20
@@ -53,6 +55,7 @@ class Notice:
     text: str
     path: str | None
     noted_at: datetime
+    tries: int
 
 
 def gather(ledger: Ledger, causes: Collection[str], addresses: Collection[str]) -> int:
@@ -72,6 +75,20 @@ def note(ledger: Ledger, causes: Iterable[Cause], addresses: Collection[str]) ->
             for address in addresses:
                 due = {"address": address, "noted_at": moment, "due_at": moment, "tries": 0}
                 insert_once(connection, _notices, row | due)
+
+
+def watched_since(ledger: Ledger, what: str) -> datetime:
+    """When somebody first looked after this; kept, so that no restart begins it anew."""
+    known = select(_notices.c.noted_at).where(_notices.c.about == f"watch {what}")
+    with ledger.reading() as connection:
+        since: datetime | None = connection.execute(known).scalar()
+    if since is not None:
+        return since
+    with ledger.writing() as connection:
+        row = {"about": f"watch {what}", "address": "", "cause": "", "text": "", "tries": 0}
+        moment: datetime = connection.execute(select(now())).scalar_one()
+        insert_once(connection, _notices, row | {"noted_at": moment})
+    return moment
 
 
 def over(ledger: Ledger, about: str) -> bool:
@@ -111,15 +128,15 @@ def told(ledger: Ledger, notices: Iterable[Notice]) -> None:
 
 def not_told(ledger: Ledger, notices: Sequence[Notice]) -> float | None:
     """They were not. The seconds until they are tried again, ever more; None: this was the last time."""
-    ids = [it.seq for it in notices]
+    waits = {}
     with ledger.writing() as connection:
-        tries = connection.execute(
-            select(func.max(_notices.c.tries)).where(_notices.c.seq.in_(ids))
-        ).scalar_one()
-        wait = None if tries >= TRIES else min(LONGEST_WAIT, FIRST_WAIT * 2 ** (tries - 1))
-        due_at = None if wait is None else from_now(wait)
-        connection.execute(update(_notices).where(_notices.c.seq.in_(ids)).values(due_at=due_at))
-    return wait
+        for tries in {it.tries for it in notices}:
+            waits[tries] = None if tries >= TRIES else min(LONGEST_WAIT, FIRST_WAIT * 2 ** (tries - 1))
+            wait = waits[tries]
+            mine = _notices.c.seq.in_([it.seq for it in notices if it.tries == tries])
+            due_at = None if wait is None else from_now(wait)
+            connection.execute(update(_notices).where(mine).values(due_at=due_at))
+    return min((wait for wait in waits.values() if wait is not None), default=None)
 
 
 def undelivered(ledger: Ledger) -> Mapping[str, int]:
@@ -147,7 +164,11 @@ def _asking(ledger: Ledger, causes: Collection[str]) -> list[Cause]:
     )
     with ledger.reading() as connection:
         since = _lately(connection)
-        rows = connection.execute(wanted.where(_commands.c.accepted_at > since)).all()
+        # What was held for days, and needs a person only now, is as new as any.
+        lately = or_(
+            _commands.c.settled_at.is_(None), _commands.c.settled_at > since, _commands.c.accepted_at > since
+        )
+        rows = connection.execute(wanted.where(lately)).all()
     return [
         Cause(
             f"command {row.id} {row.attention}",
@@ -165,14 +186,15 @@ def _refused(ledger: Ledger) -> list[Cause]:
         select(_alerts.c.seq)
         .where(_alerts.c.outcome == REFUSED)
         .order_by(_alerts.c.seq.desc())
-        .limit(AT_ONCE)
+        .limit(LOOKED_THROUGH)
     )
     about = literal("alert ") + _alerts.c.id
     wanted = select(_alerts.c.id, _alerts.c.hook, _alerts.c.reason).where(
         _alerts.c.seq.in_(newest), ~exists().where(_notices.c.about == about)
     )
     with ledger.reading() as connection:
-        rows = connection.execute(wanted.where(_alerts.c.received_at > _lately(connection))).all()
+        lately = wanted.where(_alerts.c.received_at > _lately(connection))
+        rows = connection.execute(lately.order_by(_alerts.c.seq).limit(AT_ONCE)).all()
     return [
         Cause(f"alert {row.id}", REFUSED, f"an alert to the hook {row.hook}: {row.reason}", "/alerts")
         for row in rows

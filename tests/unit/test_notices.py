@@ -163,10 +163,48 @@ def test_what_is_not_wanted_is_not_told(ledger: Ledger, box: Mailbox) -> None:
 
 
 def test_what_is_of_long_ago_is_told_to_nobody(ledger: Ledger, box: Mailbox) -> None:
-    set_on(ledger, asking(ledger), accepted_at=from_now(-2 * 86_400))
+    then = from_now(-2 * 86_400)
+    set_on(ledger, asking(ledger), status=Status.REJECTED, accepted_at=then, settled_at=then)
     notifier(ledger, box.url).once()
 
     assert box.messages == []
+
+
+@pytest.mark.parametrize("settled", [True, False])
+def test_what_was_held_over_a_weekend_and_fails_now_is_told(
+    ledger: Ledger, box: Mailbox, settled: bool
+) -> None:
+    times = {"accepted_at": from_now(-2 * 86_400), "settled_at": from_now(0) if settled else None}
+    set_on(ledger, asking(ledger), **times)
+    notifier(ledger, box.url).once()
+
+    assert len(box.messages) == 1
+
+
+def test_what_is_new_is_not_given_up_with_what_is_old(ledger: Ledger, box: Mailbox) -> None:
+    asking(ledger, reason="an old one")
+    box.broken = True
+    notifier(ledger, box.url).once()
+    with ledger.writing() as connection:
+        connection.execute(update(tables.notices).values(tries=notices.TRIES - 1, due_at=from_now(-1)))
+    asking(ledger, reason="a new one")
+    notifier(ledger, box.url).once()
+    box.broken = False
+    due_now(ledger)
+    notifier(ledger, box.url).once()
+
+    assert "a new one" in box.text
+    assert "an old one" not in box.text
+
+
+def test_each_of_many_refusals_is_noted(ledger: Ledger, box: Mailbox) -> None:
+    for number in range(150):
+        refuse(ledger, Delivery("futures", str(number).encode(), str(number), "main"), "no", [])
+    it = notifier(ledger, box.url)
+    for _ in range(2):
+        it.once()
+
+    assert len(rows(ledger)) == 150
 
 
 @on_both_databases
@@ -227,32 +265,41 @@ def told(it: Watch) -> None:
     it.notifier.once()
 
 
+LISTENING = Hook("futures", "nt8", VENUES["crosstrade"], heartbeat=3600)
+
+
+def heard(ledger: Ledger, seconds_ago: float) -> None:
+    """The last that the hook heard is of then."""
+    accept(ledger, Delivery("futures", new_id().encode(), "", "main"), Wish([], ignored="a sign of life"))
+    with ledger.writing() as connection:
+        connection.execute(update(tables.alerts).values(received_at=from_now(-seconds_ago)))
+
+
 @on_both_databases
 def test_a_hook_that_hears_nothing_is_told_once_for_each_silence(ledger: Ledger, box: Mailbox) -> None:
-    hook = Hook("futures", "nt8", VENUES["crosstrade"], heartbeat=3600)
-    it = watch(ledger, box, hook)
-    it.look()
-    it.since -= timedelta(hours=2)
-    accept(ledger, Delivery("futures", b"close", "close", "main"), Wish([], ignored="a sign of life"))
-    it.look()
-    told(it)
-    assert box.messages == []
+    heard(ledger, 3500)
+    expected = [(3500, 0), (3700, 1), (3800, 1), (10, 2), (20, 2), (3700, 3)]
+    for seconds_ago, messages in expected:
+        heard(ledger, seconds_ago)
+        it = watch(ledger, box, LISTENING)  # a restart is no alert
+        it.look()
+        told(it)
+        assert len(box.messages) == messages, seconds_ago
+    assert [HEARTBEAT in title for title, _ in box.messages] == [True] * 3
+    assert "hears again" in box.messages[1][1]
 
-    def silence() -> None:
+
+@on_both_databases
+def test_a_hook_that_never_heard_anything_is_silent_since_somebody_watches(
+    ledger: Ledger, box: Mailbox
+) -> None:
+    for days in (0, 1, 2):
         with ledger.writing() as connection:
-            connection.execute(update(tables.alerts).values(received_at=from_now(-3700)))
-        for _ in range(3):
-            it.look()
-            told(it)
-
-    silence()
-    assert [title for title, _ in box.messages] == [f"Flatwire: {HEARTBEAT}"]
-    accept(ledger, Delivery("futures", b"close 2", "close 2", "main"), Wish([], ignored="a sign of life"))
-    it.look()
-    told(it)
-    assert "hears again" in box.messages[-1][1]
-    silence()
-    assert len(box.messages) == 3
+            connection.execute(update(tables.notices).values(noted_at=from_now(-3000 * days)))
+        it = watch(ledger, box, LISTENING)
+        it.look()
+        told(it)
+    assert [HEARTBEAT in title for title, _ in box.messages] == [True]
 
 
 def test_redis_is_told_when_it_is_gone_and_when_it_is_back(ledger: Ledger, box: Mailbox) -> None:
@@ -298,11 +345,45 @@ def test_a_broker_that_can_not_be_read_is_told_before_an_exit_needs_it(ledger: L
 
 def test_a_broker_that_nobody_reads_is_told(ledger: Ledger, box: Mailbox) -> None:
     it = watch(ledger, box)
-    for _ in range(4):
+    for _ in range(3):
         it.look()
+        with ledger.writing() as connection:  # a minute passes
+            connection.execute(update(tables.questions).values(asked_at=from_now(-60)))
     told(it)
 
-    assert "no worker read it" in box.text
+    assert "no worker read it for 6" in box.text
+
+
+def test_a_broker_that_was_asked_about_just_now_is_not_silent(ledger: Ledger, box: Mailbox) -> None:
+    one, two = watch(ledger, box), watch(ledger, box)
+    for _ in range(4):
+        one.look()
+        two.look()  # of another machine, half a second later
+        question = questions.take(ledger, "nt8")
+        assert question
+        questions.answer(ledger, question, {"positions": []})
+        with ledger.writing() as connection:
+            connection.execute(
+                update(tables.questions).values(asked_at=from_now(-60), answered_at=from_now(-59))
+            )
+    told(one)
+
+    assert box.messages == []
+
+
+def test_machines_with_lines_of_their_own_to_redis_do_not_contradict_each_other(
+    ledger: Ledger, box: Mailbox
+) -> None:
+    gone = Bell()
+    gone.answer = False
+    one, two = watch(ledger, box, doorbell=Bell()), watch(ledger, box, doorbell=gone)
+    one.machine = "another"
+    for _ in range(5):
+        for it in (one, two):
+            it.look()
+            told(it)
+
+    assert len([text for _, text in box.messages if "Redis" in text]) == 1
 
 
 @on_both_databases

@@ -43,3 +43,24 @@ def test_a_worker_that_can_not_be_started_is_told_and_tried_again(
     assert died[0]["how"] == "could not be started: Resource temporarily unavailable"
     assert len(tried) == len(died) == 2  # at once, and then not before a second
     assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set()
+
+
+def test_a_bug_with_one_worker_leaves_none_without_a_supervisor(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = []
+
+    def bug(process: ForkProcess) -> None:
+        tried.append(process)
+        raise RuntimeError("nobody thought of this")
+
+    monkeypatch.setattr(ForkProcess, "start", bug)
+    stop = threading.Timer(0.7, os.kill, (os.getpid(), signal.SIGTERM))
+    stop.start()
+    with capture_logs() as logs:
+        Supervisor(ledger, Doorbell(None), [lambda name: None, lambda name: None]).run()
+    stop.join()
+
+    assert {entry["event"] for entry in logs} >= {"supervisor_failed", "workers_stopped"}
+    assert len(tried) >= 4
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set()
