@@ -1075,8 +1075,10 @@ class Caller:
     def closed(self) -> tuple[int, str]:
         """The code and the reason with which the venue closes, whatever else it says before."""
         while True:
-            opcode, frame = self.socket.recv_data_frame()
-            if opcode == websocket.ABNF.OPCODE_CLOSE:
+            frame = (
+                self.socket.recv_frame()
+            )  # the bare frame: the other calls answer a close, and may find nobody
+            if frame.opcode == websocket.ABNF.OPCODE_CLOSE:
                 return int.from_bytes(frame.data[:2], "big"), frame.data[2:].decode()
 
 
