@@ -75,6 +75,7 @@ class Supervisor:
         except Exception:
             # A bug with one worker must not leave the others without a supervisor.
             log.exception("supervisor_failed", worker=place.name)
+            place.not_before = max(place.not_before, time.monotonic() + 0.5)
 
     def _fill(self, place: Place) -> None:
         if place.process is not None and not place.process.is_alive():

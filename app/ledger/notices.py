@@ -58,12 +58,11 @@ class Notice:
     tries: int
 
 
-def gather(ledger: Ledger, causes: Collection[str], addresses: Collection[str]) -> int:
-    """Note what came up since the last look at commands and alerts. How many."""
+def gather(ledger: Ledger, causes: Collection[str], addresses: Collection[str]) -> None:
+    """Note what came up since the last look at commands and alerts."""
     found = [*_asking(ledger, causes), *(_refused(ledger) if REFUSED in causes else ())]
     if found:
         note(ledger, found, addresses)
-    return len(found)
 
 
 def note(ledger: Ledger, causes: Iterable[Cause], addresses: Collection[str]) -> None:
