@@ -83,6 +83,8 @@ def _check(options: argparse.Namespace) -> int:
         accounts = ", ".join(hook.accounts)
         may = ", ".join(sorted(hook.allow))
         print(f"  hook {hook.name}: {hook.venue.title} by {hook.broker}, accounts {accounts}, may {may}")
+    for it in configuration.schedules.values():
+        print(f'  schedule {it.name}: "{it.text}" to hook {it.hook.name}, next at {it.next_run()}')
     return 0
 
 

@@ -88,6 +88,9 @@ def of_configuration(configuration: Configuration, public_url: str | None) -> It
         )
     elif public_url is None:
         yield warning("notifications", "their links have no host", "set PUBLIC_URL")
+    for schedule in configuration.schedules.values():
+        said = f'"{schedule.text}" to hook {schedule.hook.name}, next at {schedule.next_run()}'
+        yield fine(f"schedule {schedule.name}", said)
     for hook in hooks.values():
         if hook.dry_run:
             do = "take dry_run out of the file when it shall close positions"

@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -10,12 +10,13 @@ from typing import Any
 from marshmallow import ValidationError
 
 from app.alerts.authentication import signing_key
+from app.alerts.errors import AlertRefused
 from app.alerts.hooks import Hook
-from app.domain.commands import Action
-from app.domain.instruments import account_key
+from app.alerts.mapping import Request
+from app.alerts.schedules import Schedule, Timetable, asked_by
 from app.domain.venues import VENUES, Venue
-from app.messages import is_address
 from app.strict import Fault, did_you_mean, faults_in
+from config.faults import faults_between
 from config.schemas import SECRETS, FileSchema
 from config.secrets import Secret
 
@@ -84,6 +85,7 @@ class Configuration:
 
     hooks: Mapping[str, Hook]
     brokers: Mapping[str, BrokerSettings]
+    schedules: Mapping[str, Schedule]
     notify: Notify | None
     """None: nobody is told of anything."""
     broker_variables: frozenset[str]
@@ -108,12 +110,14 @@ def read(text: str, role: Role, environ: Mapping[str, str]) -> Configuration:
     faults: list[Fault] = []
     expanded = _expanded(document, role, environ, faults)
     loaded = _loaded(expanded, faults)
-    faults += _cross_faults(loaded, named=expanded.get("brokers"))
+    faults += faults_between(loaded, named=expanded.get("brokers"))
+    schedules = _schedules(loaded, faults, named=expanded.get("hooks"))
     if faults:
         raise ConfigurationFault(sorted(set(faults), key=lambda f: f.field))
     brokers = {name: _broker(name, entry) for name, entry in loaded["brokers"].items()}
     hooks = {name: _hook(name, entry, brokers[entry["broker"]]) for name, entry in loaded["hooks"].items()}
-    return Configuration(hooks, brokers, _notify(loaded.get("notify")), _broker_variables(document))
+    variables = _broker_variables(document)
+    return Configuration(hooks, brokers, schedules, _notify(loaded.get("notify")), variables)
 
 
 def _loaded(document: dict[str, Any], faults: list[Fault]) -> dict[str, Any]:
@@ -124,7 +128,7 @@ def _loaded(document: dict[str, Any], faults: list[Fault]) -> dict[str, Any]:
         faults += faults_in(exc.messages)
         valid = exc.valid_data if isinstance(exc.valid_data, dict) else {}
         # What could be read is still checked for faults between entries, so that all are told at once.
-        return {name: valid.get(name) or {} for name in ("brokers", "hooks", "notify")}
+        return {name: valid.get(name) or {} for name in ("brokers", "hooks", "schedules", "notify")}
 
 
 def _expanded(
@@ -176,91 +180,41 @@ def _value_of(name: str, where: str, environ: Mapping[str, str], faults: list[Fa
     return value
 
 
-def _cross_faults(loaded: Mapping[str, Any], named: Any) -> list[Fault]:
-    """Faults between entries: unknown brokers, shared credentials, hooks that their venue can't serve."""
-    faults: list[Fault] = []
-    named = list(named) if isinstance(named, dict) else []
-    faults += _address_faults(loaded.get("notify") or {})
-    faults += _shared_credentials(loaded["brokers"])
-    for name, hook in loaded["hooks"].items():
-        if hook["broker"] not in named:
-            hint = did_you_mean(hook["broker"], named, otherwise=f"brokers: {', '.join(named) or 'none yet'}")
-            faults.append(Fault(f"hooks.{name}.broker", "names a broker that is not in the file", hint))
-        elif hook["broker"] in loaded["brokers"]:  # else the broker's own faults are told first
-            faults += _hook_faults(f"hooks.{name}", hook, VENUES[loaded["brokers"][hook["broker"]]["kind"]])
-    return faults
-
-
-def _shared_credentials(brokers: Mapping[str, Mapping[str, Any]]) -> Iterator[Fault]:
-    """Two brokers with one credential would not know of each other's calls. The first of a kind's secrets names it."""
-    owners: dict[tuple[str, Secret], str] = {}
-    for name, broker in brokers.items():
-        key = VENUES[broker["kind"]].credential[0]
-        secret = broker.get(key)
-        if secret is None:
-            continue
-        owner = owners.setdefault((key, secret), name)
-        if owner != name:
-            message = f"is the same credential as broker {owner}'s"
-            yield Fault(f"brokers.{name}.{key}", message, "name one broker twice in hooks instead")
-
-
-def _hook_faults(place: str, hook: Mapping[str, Any], venue: Venue) -> list[Fault]:
-    faults: list[Fault] = []
-    accounts, allow = hook["accounts"], hook["allow"]
-    if not accounts and venue.names_accounts:
-        faults.append(Fault(f"{place}.accounts", "is missing", 'list the accounts, or "*" for all'))
-    if not venue.names_accounts and set(accounts) - {"*", hook["broker"]}:
-        message = f"a credential of {venue.title} is one account"
-        faults.append(Fault(f"{place}.accounts", message, f'leave it out: the account is "{hook["broker"]}"'))
-    elif strange := [name for name in accounts if name != "*" and not venue.account_name.fullmatch(name)]:
-        message = f'"{strange[0]}" is no account of {venue.title}'
-        faults.append(Fault(f"{place}.accounts", message, "write its number, in quotes"))
-    if (unit := hook.get("quantity_unit")) and unit not in venue.quantity_units:
-        hint = f"one of: {', '.join(venue.quantity_units)}"
-        faults.append(Fault(f"{place}.quantity_unit", f"{venue.title} does not count so", hint))
-    default = hook.get("default_account")
-    keys = {account_key(account) for account in accounts}
-    if default and "*" not in accounts and account_key(default) not in keys:
-        faults.append(Fault(f"{place}.default_account", "is not one of its accounts", "add it to accounts"))
-    if Action.FLATTEN_EVERYTHING in allow and "*" not in accounts:
-        hint = 'set accounts = "*", or take flatten_everything out of allow'
-        faults.append(Fault(f"{place}.allow", "flatten_everything reaches every account", hint))
-    if hook.get("cancel_orders") is False and Action.FLATTEN in allow and not venue.flatten_can_keep_orders:
-        hint = "leave cancel_orders out and set it in the alerts that need it, or take flatten out of allow"
-        message = f"{venue.title} cancels working orders with each flatten"
-        faults.append(Fault(f"{place}.cancel_orders", message, hint))
-    faults += _secret_faults(f"{place}.secrets", hook["secrets"])
-    return faults
-
-
-def _secret_faults(place: str, secrets: Mapping[str, Secret | None]) -> Iterator[Fault]:
-    given = {label: secret for label, secret in secrets.items() if secret is not None}
-    if len(set(given.values())) < len(given):
-        yield Fault(place, "two labels have the same secret", "give each its own")
-    for label, secret in given.items():
-        try:
-            signing_key(secret.reveal())
-        except ValueError:
-            hint = "whsec_ and then 24 to 64 bytes in base64, as the sender shows it"
-            yield Fault(f"{place}.{label}", "begins with whsec_ and is no signing secret", hint)
-
-
-def _address_faults(notify: Mapping[str, Any]) -> Iterator[Fault]:
-    given = [url for url in notify.get("urls", ()) if url is not None]
-    if len(set(given)) < len(given):
-        yield Fault("notify.urls", "names an address twice", "everything would be told twice")
-    for number, url in enumerate(given):
-        if not is_address(url.reveal()):
-            hint = "see https://appriseit.com/services/ for how each is written"
-            yield Fault(f"notify.urls.{number}", "is no address that Apprise knows", hint)
-
-
 def _notify(entry: Mapping[str, Any] | None) -> Notify | None:
     return Notify(tuple(entry["urls"]), frozenset(entry["on"])) if entry else None
 
 
-def _broker(name: str, entry: dict[str, Any]) -> BrokerSettings:
+def _schedules(loaded: Mapping[str, Any], faults: list[Fault], named: Any) -> dict[str, Schedule]:
+    """Each schedule whose hook is right by itself: what it asks for is known, or is a fault."""
+    found = {}
+    known = list(named) if isinstance(named, dict) else []
+    for name, entry in (loaded.get("schedules") or {}).items():
+        hook = loaded["hooks"].get(entry["hook"])
+        if entry["hook"] not in known:
+            hint = did_you_mean(entry["hook"], known, otherwise=f"hooks: {', '.join(known) or 'none yet'}")
+            faults.append(Fault(f"schedules.{name}.hook", "names a hook that is not in the file", hint))
+            continue
+        mended = hook and not any(it.field.startswith(f"hooks.{entry['hook']}.") for it in faults)
+        if mended and (broker := loaded["brokers"].get(hook["broker"])):
+            of = _hook(entry["hook"], {**hook, "secrets": {}}, _broker(hook["broker"], broker))
+            found[name] = _schedule(name, entry, of, faults)
+    return found
+
+
+def _schedule(name: str, entry: Mapping[str, Any], hook: Hook, faults: list[Fault]) -> Schedule:
+    asked = Request(commands=())
+    try:
+        asked = asked_by(entry["text"], hook)
+    except AlertRefused as exc:
+        where = f"schedules.{name}.text"
+        said = [f"{it.field}: {it.message}" if it.field else it.message for it in exc.faults]
+        faults += [Fault(where, text, it.hint) for text, it in zip(said, exc.faults, strict=True)]
+    timetable = Timetable(entry["cron"], entry["timezone"])
+    return Schedule(name, hook, timetable, entry["text"], asked, entry["late"])
+
+
+def _broker(name: str, entry: Mapping[str, Any]) -> BrokerSettings:
+    entry = dict(entry)
     venue = VENUES[entry.pop("kind")]
     given = {key: entry.pop(key) for key in SECRETS & entry.keys()}
     secrets = {key: secret for key, secret in given.items() if secret is not None}
@@ -268,7 +222,8 @@ def _broker(name: str, entry: dict[str, Any]) -> BrokerSettings:
     return BrokerSettings(name=name, venue=venue, secrets=secrets, **entry)
 
 
-def _hook(name: str, entry: dict[str, Any], broker: BrokerSettings) -> Hook:
+def _hook(name: str, entry: Mapping[str, Any], broker: BrokerSettings) -> Hook:
+    entry = dict(entry)
     if not broker.venue.names_accounts:
         entry["accounts"] = entry["accounts"] or (broker.name,)
         entry["default_account"] = broker.name

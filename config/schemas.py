@@ -4,10 +4,12 @@ import re
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Any
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from marshmallow import ValidationError, fields, post_load, validate, validates, validates_schema
 
 from app.alerts.dialects import DIALECTS, NARROWING
+from app.alerts.schedules import Timetable
 from app.alerts.strategies import Scale
 from app.domain.causes import CAUSES
 from app.domain.commands import Action, Unit
@@ -16,9 +18,6 @@ from app.strict import StrictSchema, did_you_mean, fault
 from config.secrets import Secret
 
 _SLUG = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
-
-NOT_YET = frozenset({"schedules"})
-"""Tables of the design that this version does not serve: accepting one and not honouring it would be a lie."""
 
 
 class Text(fields.String):
@@ -269,6 +268,40 @@ class HookSchema(StrictSchema):
         return {**data, "allow": frozenset(data["allow"]), "sources": sources}
 
 
+class Zone(Text):
+    """A time zone by its name in the IANA database."""
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kw: Any) -> Any:
+        name = super()._deserialize(value, attr, data, **kw)
+        try:
+            return ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError, OSError) as exc:  # OSError: it names a folder of zones
+            near = did_you_mean(name, sorted(available_timezones()))
+            raise fault("is no time zone", near or 'like "America/New_York"') from exc
+
+
+class Cron(Text):
+    """The five fields of cron."""
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kw: Any) -> str:
+        cron = super()._deserialize(value, attr, data, **kw)
+        try:
+            return Timetable(cron, ZoneInfo("UTC")).cron
+        except ValueError as exc:
+            hint = 'minute, hour, day, month, weekday; "55 15 * * 1-5" is 15:55 from Monday to Friday'
+            raise fault(str(exc), hint) from exc
+
+
+class ScheduleSchema(StrictSchema):
+    """A `[schedules.<name>]` table. What its text asks for is checked with its hook."""
+
+    hook = Text(required=True)
+    cron = Cron(required=True)
+    timezone = Zone(required=True)
+    text = Text(required=True)
+    late = Seconds(10, 86400, load_default=120.0)
+
+
 class NotifySchema(StrictSchema):
     """The `[notify]` table."""
 
@@ -321,10 +354,11 @@ class FileSchema(StrictSchema):
 
     brokers = TableOf(BrokerSchema, "broker", required=True, error_messages=_missing("[brokers.<name>]"))
     hooks = TableOf(HookSchema, "hook", required=True, error_messages=_missing("[hooks.<name>]"))
+    schedules = TableOf(ScheduleSchema, "schedule")
     notify = fields.Nested(NotifySchema)
 
     def unknown_fault(self, name: str, known: list[str]) -> dict[str, str | None]:
-        hint = did_you_mean(name, known, otherwise="tables: [brokers.…], [hooks.…] and [notify]")
-        if name in NOT_YET:
-            return {"message": "is not served by this version yet", "hint": "take it out of the file"}
+        hint = did_you_mean(
+            name, known, otherwise="tables: [brokers.…], [hooks.…], [schedules.…] and [notify]"
+        )
         return {"message": "is not known here", "hint": hint}

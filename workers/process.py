@@ -25,6 +25,7 @@ from workers.housekeeping import Housekeeping
 from workers.listening import listen
 from workers.looking import Looking
 from workers.rates import Rates
+from workers.scheduling import Scheduling
 from workers.stopping import Stopping, stop_on_signals
 from workers.sweep import Sweep
 from workers.tenure import Tenure
@@ -33,8 +34,8 @@ log = structlog.get_logger(__name__)
 
 LAST_STEP = 30.0
 """Seconds that a stopping worker waits for its threads to end the steps they are in."""
-BESIDE_THE_SWEEPS = 4
-"""Threads that use the ledger: the one that hears the doorbell, the housekeeping, the tenure, the looking."""
+BESIDE_THE_SWEEPS = 5
+"""Threads that use the ledger: what hears the doorbell, the housekeeping, the tenure, the looking, the scheduling."""
 
 
 def run(name: str, settings: Settings) -> None:
@@ -58,6 +59,9 @@ def run(name: str, settings: Settings) -> None:
         _started(housekeeping.run, "housekeeping"),
         _started(partial(looking.run, stopping), "looking"),
     ]
+    if scheduled := settings.configuration.schedules:
+        scheduling = Scheduling(ledger, scheduled.values(), doorbell.ring)
+        threads.append(_started(partial(scheduling.run, stopping), "scheduling"))
     threads += [_started(sweep.run, f"sweep {broker}") for sweep, broker in zip(sweeps, brokers, strict=True)]
     log.info("worker_started", worker=name, brokers=list(settings.configuration.brokers))
     if settings.redis_url is None:

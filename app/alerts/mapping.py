@@ -107,8 +107,7 @@ def _fired_at(values: Mapping[str, Any], received_at: datetime) -> tuple[datetim
             Fault(name, f"lies in the future (it is {received_at:%Y-%m-%dT%H:%M:%SZ} here)", hint)
         )
     on_a_bar = fired_at is not None and name == "time" and not (fired_at.second or fired_at.microsecond)
-    hint = "{{time}} is when the bar began: send {{timenow}}" if on_a_bar else None
-    return fired_at, hint
+    return fired_at, "{{time}} is when the bar began: send {{timenow}}" if on_a_bar else None
 
 
 def _commands(action: Action, values: Mapping[str, Any], hook: Hook, unit: Unit | None) -> Iterator[Command]:

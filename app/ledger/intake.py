@@ -7,27 +7,25 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, insert, select, update
+from sqlalchemy import Connection, Row, insert, select, update
 
 from app.domain.commands import Command
 from app.domain.statuses import Attention, Status
-from app.ledger import tables
+from app.ledger import once, tables
 from app.ledger.connection import Ledger, insert_once
 from app.ledger.encoding import columns_of
 from app.ledger.events import record
+from app.ledger.once import Key
 from app.ledger.types import now
 
 _ALERT = insert(tables.alerts)
 _COMMAND = insert(tables.commands)
-_COMMANDS_OF = (
-    select(tables.commands)
-    .where(tables.commands.c.alert == bindparam("alert"))
-    .order_by(tables.commands.c.seq)
-)
 _MOMENT = select(now())
 
 OPERATORS_HOOK = "(operator)"
 """What stands for the hook of what an operator asks for: no hook can be named so."""
+BY_SCHEDULE = "(schedule) "
+"""What stands before a schedule's name where an alert says by which secret it came."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,30 +86,23 @@ class Taken:
     warnings: Sequence[dict[str, Any]] = ()
 
 
-class KeyReused(Exception):
-    """Raised when an idempotency key of a header was used before with another body."""
-
-    def __init__(self, alert: str) -> None:
-        super().__init__("this idempotency key was used before, with another body")
-        self.alert = alert
-
-
 def accept(ledger: Ledger, delivery: Delivery, wish: Wish) -> Taken:
     """The alert and its commands, committed; or the first one, if this is a repeat of it. Raises KeyReused."""
     with ledger.writing(awaited=True) as connection:
         moment: datetime = connection.execute(_MOMENT).scalar_one()
         alert = new_id()
-        first = _claim_key(connection, delivery, wish, alert, moment)
+        key, shown_only = _key(delivery, wish), wish.dry_run
+        first = once.claim(connection, key, alert, moment, asks=bool(wish.commands), dry_run=shown_only)
         if first is not None:
             _count_delivery(connection, first)
-            return Taken(first, commands_of(connection, first), duplicate=True)
+            return Taken(first, once.commands_of(connection, first), duplicate=True)
         warnings = [*wish.warnings, *_id_reused(connection, delivery.hook, wish.sender_id)]
         warnings += _stale(wish, moment)
         outcome = "ignored" if wish.ignored else "accepted"
         _insert_alert(connection, alert, delivery, moment, outcome, warnings, wish.sender_id, wish.ignored)
         for command in wish.commands:
             _insert_command(connection, alert, delivery, command, wish, moment)
-        return Taken(alert, commands_of(connection, alert), warnings=warnings)
+        return Taken(alert, once.commands_of(connection, alert), warnings=warnings)
 
 
 def accept_of_operator(
@@ -124,7 +115,24 @@ def accept_of_operator(
         alert, wish = new_id(), Wish([command], max_age=max_age)
         _insert_alert(connection, alert, delivery, moment, "accepted", (), None, reason)
         _insert_command(connection, alert, delivery, command, wish, moment, actor=actor)
-        return Taken(alert, commands_of(connection, alert))
+        return Taken(alert, once.commands_of(connection, alert))
+
+
+def accept_of_schedule(
+    ledger: Ledger, delivery: Delivery, wish: Wish, name: str, run: datetime
+) -> Taken | None:
+    """A run of a schedule as an alert to its hook; None: somebody has seen to this run already."""
+    with ledger.writing() as connection:
+        moment: datetime = connection.execute(_MOMENT).scalar_one()
+        alert = new_id()
+        key = {"key": f"{BY_SCHEDULE}{name} {run.isoformat()}", "alert": alert, "body": delivery.digest}
+        if not insert_once(connection, tables.alert_keys, key):
+            return None
+        warnings = [*wish.warnings, *_stale(wish, moment)]
+        _insert_alert(connection, alert, delivery, moment, "accepted", warnings, None)
+        for command in wish.commands:
+            _insert_command(connection, alert, delivery, command, wish, moment, actor=f"schedule {name}")
+        return Taken(alert, once.commands_of(connection, alert), warnings=warnings)
 
 
 def refuse(ledger: Ledger, delivery: Delivery, reason: str, errors: Sequence[dict[str, Any]]) -> str:
@@ -140,91 +148,15 @@ def new_id() -> str:
     return secrets.token_hex(16)
 
 
-def commands_of(connection: Connection, alert: str) -> Sequence[Row[Any]]:
-    return connection.execute(_COMMANDS_OF, {"alert": alert}).all()
-
-
-def _claim_key(
-    connection: Connection, delivery: Delivery, wish: Wish, alert: str, moment: datetime
-) -> str | None:
-    """None if the alert is new and the key is now its; else the id of the first one with this key."""
-    key, seconds = _key(delivery, wish)
-    keys = tables.alert_keys
-    row = {
-        "key": key,
-        "alert": alert,
-        "body": delivery.digest,
-        "expires_at": None if seconds is None else moment + timedelta(seconds=seconds),
-    }
-    if insert_once(connection, keys, row):
-        return None
-    # Another delivery holds the key. It is committed by now: the insert waited for it.
-    found = connection.execute(select(keys).where(keys.c.key == key).with_for_update()).one()
-    if found.expires_at is None and found.body != delivery.digest:
-        raise KeyReused(found.alert)
-    ran_out = found.expires_at is not None and found.expires_at <= moment
-    if not ran_out and not _did_not_happen(connection, found.alert, wish):
-        return str(found.alert)
-    if not ran_out:
-        _pass_on(connection, found.alert, alert)
-    connection.execute(update(keys).where(keys.c.key == key).values(row))
-    return None
-
-
-def accepted_anew(connection: Connection, command: str) -> str | None:
-    """The alert as which that of a command was accepted anew; None: it was not."""
-    events = tables.events.c
-    known = select(events.detail).where(events.command == command, events.name == "accepted_anew")
-    detail = connection.execute(known.limit(1)).scalar()
-    return detail["alert"] if detail else None
-
-
-def _pass_on(connection: Connection, first: str, alert: str) -> None:
-    """What did not happen is asked for again: the first asks nobody for anything any more."""
-    commands = tables.commands
-    for row in commands_of(connection, first):
-        record(connection, row.id, "accepted_anew", row.hook, {"alert": alert})
-        if row.attention is not None:
-            noted = update(commands).where(commands.c.id == row.id)
-            connection.execute(noted.values(attention=None, acknowledged=row.attention))
-
-
-def _key(delivery: Delivery, wish: Wish) -> tuple[str, float | None]:
-    """What tells this alert from others, and for how many seconds; None is as long as the ledger (design, Once)."""
+def _key(delivery: Delivery, wish: Wish) -> Key:
+    """What tells this alert from others, and for how long (design, Once)."""
+    hook, body = delivery.hook, delivery.digest
     if delivery.header_key is not None:
-        return f"{delivery.hook} header {_digest(delivery.header_key)}", None
+        return Key(f"{hook} header {_digest(delivery.header_key)}", body, None)
     if wish.sender_id is not None:
-        return f"{delivery.hook} id {_digest(wish.sender_id)} {delivery.digest}", max(
-            wish.max_age, wish.dedupe_window
-        )
-    return f"{delivery.hook} body {delivery.digest}", wish.dedupe_window
-
-
-def _did_not_happen(connection: Connection, alert: str, wish: Wish) -> bool:
-    """Whether nothing that the alert asked for is open, done, or may have happened in part.
-
-    One that was ignored, or only shown, is another when its hook has learnt what to do with it.
-    """
-    commands, closed, attempts = tables.commands.c, tables.closed_positions.c, tables.attempts.c
-    rows = commands_of(connection, alert)
-    if not rows:
-        return bool(wish.commands)
-    if all(row.dry_run for row in rows):
-        return not wish.dry_run
-    harmless = {Status.EXPIRED, Status.NOTHING_OPEN, Status.GAVE_UP}
-    if any(row.status not in harmless for row in rows):
-        return False
-    gave_up = select(commands.id).where(commands.alert == alert, commands.status == Status.GAVE_UP)
-    something_closed = select(closed.seq).where(closed.command.in_(gave_up))
-    may_have_left = select(attempts.seq).where(
-        attempts.command.in_(gave_up),
-        attempts.kind == "close",
-        attempts.outcome.is_(None) | attempts.outcome.in_(("reported", "outcome_unknown")),
-    )
-    return (
-        not connection.execute(something_closed.limit(1)).first()
-        and not connection.execute(may_have_left.limit(1)).first()
-    )
+        lasts = max(wish.max_age, wish.dedupe_window)
+        return Key(f"{hook} id {_digest(wish.sender_id)} {body}", body, lasts)
+    return Key(f"{hook} body {body}", body, wish.dedupe_window)
 
 
 def _id_reused(connection: Connection, hook: str, sender_id: str | None) -> list[dict[str, Any]]:
@@ -248,7 +180,7 @@ def _stale(wish: Wish, moment: datetime) -> list[dict[str, Any]]:
 def _count_delivery(connection: Connection, alert: str) -> None:
     alerts = tables.alerts
     connection.execute(update(alerts).where(alerts.c.id == alert).values(deliveries=alerts.c.deliveries + 1))
-    for row in commands_of(connection, alert):
+    for row in once.commands_of(connection, alert):
         record(connection, row.id, "delivered_again", row.hook)
 
 

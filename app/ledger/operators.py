@@ -14,7 +14,8 @@ from app.ledger.claim import MAY_HAVE_ACTED
 from app.ledger.connection import Ledger
 from app.ledger.encoding import columns_of, command_of
 from app.ledger.events import record
-from app.ledger.intake import accepted_anew, new_id
+from app.ledger.intake import new_id
+from app.ledger.once import accepted_anew
 from app.ledger.overdue import unprotected
 from app.ledger.superseding import tell_of_superseded
 from app.ledger.turns import one_at_a_time

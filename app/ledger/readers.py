@@ -6,11 +6,12 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, ScalarSelect, Select, Table, case, func, select
+from sqlalchemy import ColumnElement, Connection, Row, ScalarSelect, Select, Table, and_, case, func, select
 
 from app.domain.statuses import GRAVEST_FIRST, UNSETTLED
 from app.ledger import tables
 from app.ledger.connection import Ledger
+from app.ledger.intake import BY_SCHEDULE
 from app.ledger.lanes import waiting_for
 from app.ledger.types import from_now, now
 
@@ -191,9 +192,10 @@ def moment(ledger: Ledger) -> datetime:
 
 
 def last_heard(ledger: Ledger, hook: str) -> datetime | None:
-    """When the last alert of a hook came, whatever became of it; None: there was none."""
+    """When the last alert of a hook came, whatever became of it; None: there was none. Its schedules send none."""
     alerts = tables.alerts.c
-    last = select(alerts.received_at).where(alerts.hook == hook).order_by(alerts.seq.desc()).limit(1)
+    sent = and_(alerts.hook == hook, ~alerts.secret_label.startswith(BY_SCHEDULE, autoescape=True))
+    last = select(alerts.received_at).where(sent).order_by(alerts.seq.desc()).limit(1)
     with ledger.reading() as connection:
         return connection.execute(last).scalar()
 

@@ -259,6 +259,15 @@ tallies = Table(
     Column("value", BigInteger, nullable=False),
 )
 
+# Up to when each schedule was looked after.
+schedules = Table(
+    "schedules",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("timetable", Text, primary_key=True),  # another one is another schedule: it missed nothing yet
+    Column("looked_until", Instant, nullable=False),
+)
+
 # What operators stopped. A row is there while nothing is sent for it.
 pauses = Table(
     "pauses",

@@ -101,6 +101,7 @@ def _open(app: Flask, settings: Settings) -> None:
     app.extensions["flatwire_ledger"] = ledger
     app.extensions["flatwire_hooks"] = settings.configuration.hooks
     app.extensions["flatwire_brokers"] = settings.configuration.brokers
+    app.extensions["flatwire_schedules"] = settings.configuration.schedules
     app.extensions["flatwire_notify"] = settings.configuration.notify
     app.extensions["flatwire_api_tokens"] = settings.api_tokens
     app.extensions["flatwire_strangers"] = Strangers()

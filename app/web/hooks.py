@@ -30,7 +30,8 @@ from app.alerts.mapping import Request, request_of
 from app.alerts.redaction import kept_text, secret_named_in, without
 from app.ledger.connection import Ledger
 from app.ledger.encoding import columns_of
-from app.ledger.intake import Delivery, KeyReused, Taken, Wish, accept, refuse
+from app.ledger.intake import Delivery, Taken, Wish, accept, refuse
+from app.ledger.once import KeyReused
 from app.ledger.readers import Record
 from app.ledger.waiting import one_deadline
 from app.queueing import Doorbell

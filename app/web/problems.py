@@ -9,7 +9,7 @@ from flask import Response
 from app.alerts.authentication import NotAuthenticated
 from app.alerts.errors import AlertRefused, NotAllowed, UnreadableAlert, WrongAlert
 from app.ledger.connection import LedgerUnavailable
-from app.ledger.intake import KeyReused
+from app.ledger.once import KeyReused
 from app.strict import Fault
 
 STATUS: dict[type[Exception], tuple[int, str]] = {

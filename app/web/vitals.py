@@ -143,7 +143,11 @@ def findings() -> list[Finding]:
         ledger(),
         known["flatwire_doorbell"],
         Configuration(
-            known["flatwire_hooks"], known["flatwire_brokers"], known["flatwire_notify"], frozenset()
+            known["flatwire_hooks"],
+            known["flatwire_brokers"],
+            known["flatwire_schedules"],
+            known["flatwire_notify"],
+            frozenset(),
         ),
         current_app.config["PUBLIC_URL"],
     )

@@ -48,6 +48,7 @@ ONLY_IN = {
     "apprise": ("app.messages",),
     "prometheus_client": ("app.web.metrics",),
     "honcho": ("config.embedded",),
+    "cronsim": ("app.alerts.schedules",),
 }
 """A library, and where alone it may be used."""
 

@@ -5,7 +5,7 @@ from dataclasses import fields as fields_of
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.domain.causes import CAUSES
@@ -13,7 +13,6 @@ from app.domain.commands import Action
 from app.strict import Fault
 from config.environment import drop_broker_secrets, load, process_values
 from config.file import ConfigurationFault, Role, read
-from config.schemas import NOT_YET
 from config.secrets import Secret
 
 TOKEN, HOOK_SECRET = "the-venue's-token-0123", "the-hook's-secret-0123"
@@ -190,16 +189,6 @@ def test_a_fault_is_told_with_its_place_and_what_to_do(text: str, place: str, sa
     assert says in faults[place]
 
 
-@pytest.mark.parametrize(
-    ("text", "place"),
-    [
-        *((f"{GOOD}\n[{name}]\na = 1", name) for name in sorted(NOT_YET)),
-    ],
-)
-def test_what_is_not_served_yet_is_refused_and_not_ignored(text: str, place: str) -> None:
-    assert "not served by this version" in faults_of(text)[place]
-
-
 def test_what_a_hook_may_do_is_read_as_it_says() -> None:
     lines = """
     dialects = ["okx_signal", "crosstrade"]
@@ -359,8 +348,9 @@ toml_values = st.recursive(
 )
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
-    st.sampled_from(["brokers", "hooks"]),
+    st.sampled_from(["brokers", "hooks", "schedules"]),
     st.dictionaries(
         st.sampled_from(
             [
@@ -382,6 +372,11 @@ toml_values = st.recursive(
                 "quantity_unit",
                 "cancel_orders",
                 "max_age",
+                "hook",
+                "cron",
+                "timezone",
+                "text",
+                "late",
                 "x",
             ]
         ),
@@ -394,8 +389,9 @@ def test_no_file_makes_the_check_itself_fail(table: str, entry: dict[str, Any], 
     good = {
         "brokers": {"kind": "crosstrade", "token": "${CROSSTRADE_TOKEN}"},
         "hooks": {"broker": "nt8", "accounts": "*", "secrets": {"main": "${HOOK_SECRET}"}},
+        "schedules": {"hook": "futures", "cron": "* * * * *", "timezone": "UTC", "text": "flatten MES 12-26"},
     }
-    named = {"brokers": "nt8", "hooks": "futures"}
+    named = {"brokers": "nt8", "hooks": "futures", "schedules": "end"}
     document = {name: {named[name]: value | (entry if name == table else {})} for name, value in good.items()}
     faults = told_by(lambda: read(toml_of(document), role, ENVIRON))
 

@@ -15,7 +15,7 @@ from app.domain.statuses import Attention, Status
 from app.domain.venues import VENUES, Venue
 from app.web.documents import AlertQuery, ClosedPositionQuery, CommandQuery
 from config.environment import EnvironmentSchema
-from config.schemas import NOT_YET, BrokerSchema, HookSchema, NotifySchema
+from config.schemas import BrokerSchema, HookSchema, NotifySchema, ScheduleSchema
 from tests.capabilities import table, table_on_the_page
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,7 +50,7 @@ def commands_of_the_command_line() -> list[str]:
         ("alerts.md", [*SECRET_FIELDS, *SCHEMAS, *DIALECTS]),
         ("configuration.md", [*environment_variables(), "FLATWIRE_CONFIG", "FLATWIRE_CONFIG_TOML"]),
         ("configuration.md", [*BrokerSchema().known_names(), *HookSchema().known_names()]),
-        ("configuration.md", [*NotifySchema().known_names(), *CAUSES, *NOT_YET]),
+        ("configuration.md", [*NotifySchema().known_names(), *CAUSES, *ScheduleSchema().known_names()]),
         ("operating.md", CAUSES),
         ("brokers.md", list(VENUES)),
         ("operating.md", commands_of_the_command_line()),

@@ -18,7 +18,8 @@ from app.domain.statuses import Status
 from app.ledger import readers, tables
 from app.ledger.connection import Ledger
 from app.ledger.encoding import command_of
-from app.ledger.intake import Delivery, KeyReused, Taken, Wish, accept, new_id, refuse
+from app.ledger.intake import Delivery, Taken, Wish, accept, new_id, refuse
+from app.ledger.once import KeyReused
 from app.ledger.types import from_now, now
 from tests.conftest import on_both_databases
 from tests.running import ROOT

@@ -6,8 +6,10 @@ from typing import Any
 from flask import Response, current_app
 
 from app.alerts.hooks import Hook
+from app.alerts.schedules import Schedule
 from app.domain.capabilities import CAPABILITIES
 from app.ledger import notices, readers
+from app.ledger.intake import BY_SCHEDULE
 from app.ledger.pauses import paused
 from app.messages import name_of, scheme_of
 from app.web import vitals
@@ -40,6 +42,9 @@ def system() -> Response:
         brokers=vitals.brokers(),
         settings=[(name, _settings(it)) for name, it in current_app.extensions["flatwire_brokers"].items()],
         hooks=[(name, _settings(it)) for name, it in current_app.extensions["flatwire_hooks"].items()],
+        schedules=[
+            (name, _of_schedule(it)) for name, it in current_app.extensions["flatwire_schedules"].items()
+        ],
         acts=[
             {"at": plain(row.at), "name": row.name, "actor": row.actor, "detail": row.detail}
             for row in readers.acts(ledger(), SHOWN)
@@ -56,6 +61,19 @@ def _settings(of: BrokerSettings | Hook) -> list[tuple[str, str]]:
         return [*found, ("secrets", ", ".join(of.labels))]
     can = [(label, say(of.venue)) for name, (label, say) in CAPABILITIES.items() if name not in _SET_UP]
     return [*found, ("secrets", ", ".join(of.venue.credential)), *can]
+
+
+def _of_schedule(it: Schedule) -> list[tuple[str, str]]:
+    label = f"{BY_SCHEDULE}{it.name}"
+    last = readers.last_uses(ledger(), it.hook.name, [label])[label]
+    return [
+        ("hook", it.hook.name),
+        ("text", it.text),
+        ("cron", it.timetable.cron),
+        ("late", f"{it.late:g}"),
+        ("next run", it.next_run()),
+        ("last run", f"{last:%Y-%m-%d %H:%M:%S} UTC" if last else "–"),
+    ]
 
 
 def _written(value: Any) -> str:

@@ -1,0 +1,78 @@
+"""A schedule over real workers that start at once, are killed, and start again: each run closes once."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from app.ledger.connection import Ledger
+from tests.conftest import on_both_databases
+from tests.running import CONFIGURATION, Product, RedisServer, eventually, running_product
+
+SCHEDULE = """
+[schedules.each-minute]
+hook = "futures"
+cron = "* * * * *"
+timezone = "America/New_York"
+text = "close 1 MES 12-26"
+late = 600
+"""
+
+
+@pytest.fixture
+def product(tmp_path: Path, database_url: str, redis_server: RedisServer) -> Iterator[Product]:
+    configuration = CONFIGURATION + SCHEDULE
+    with running_product(
+        tmp_path, database_url, redis_server.url, configuration=configuration, workers=3
+    ) as product:
+        yield product
+
+
+def last_seen_to(product: Product, moment: datetime) -> None:
+    """As if no worker had looked since."""
+    ledger = Ledger(product.database_url)
+    with ledger.writing() as connection:
+        until = int(moment.timestamp() * 1_000_000)
+        connection.execute(text("UPDATE schedules SET looked_until = :until"), {"until": until})
+    ledger.dispose()
+
+
+def runs(product: Product) -> list[str]:
+    """What the schedule asked for so far: the ids of its commands."""
+    alerts = product.api("alerts", hook="futures")["items"]
+    return [command for alert in alerts for command in alert["commands"]]
+
+
+@on_both_databases
+def test_each_run_closes_once_whoever_dies(product: Product) -> None:
+    product.stop("worker")
+    if datetime.now(UTC).second > 45:  # the test is about the minutes that are over by now
+        time.sleep(61 - datetime.now(UTC).second)
+    this_minute = datetime.now(UTC).replace(second=0, microsecond=0)
+    before = len(runs(product))
+    held = product.held()
+    last_seen_to(product, this_minute - timedelta(minutes=3, seconds=1))
+
+    product.start_workers()
+    eventually(lambda: len(runs(product)) == before + 4, what="the runs are seen to")
+    for pid in product.worker_pids():
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    found = runs(product)
+    for command in found:
+        assert product.settled(command, within=40)["status"] == "closed"
+    product.stop("worker")
+    last_seen_to(
+        product, this_minute - timedelta(minutes=3, seconds=1)
+    )  # a worker that had died before it said so
+    product.start_workers()
+    time.sleep(1)
+
+    assert runs(product)[-len(found) :] == found
+    assert product.held() == held - len(runs(product)) + before
