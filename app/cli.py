@@ -1,13 +1,18 @@
-"""The command line: check, migrate, send, doctor, notify, hash-password."""
+"""The command line: check, migrate, send, doctor, notify, export, prune, hash-password."""
 
 import argparse
 import getpass
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
+from datetime import UTC, datetime
+from pathlib import Path
 
-from app import messages
+from app import archiving, messages
+from app.ledger import archive
+from app.ledger.archive import LEAST_DAYS
 from app.ledger.connection import Ledger, LedgerUnavailable
-from app.ledger.schema import SchemaMismatch
+from app.ledger.schema import SchemaMismatch, check_schema
 from app.passwords import password_hash
 from config.environment import ROLES, load, process_values, secret_variable
 from config.file import ConfigurationFault, Role
@@ -62,6 +67,26 @@ def _parser() -> argparse.ArgumentParser:
 
     notify = commands.add_parser("notify", help="send a test message to each address of [notify]")
     notify.set_defaults(run=_notify)
+
+    export = commands.add_parser(
+        "export", help="write alerts, and all that became of them, as JSON: one alert a line"
+    )
+    export.add_argument("--since", type=_moment, metavar="TIME", help="received from then on, in ISO 8601")
+    export.add_argument("--until", type=_moment, metavar="TIME", help="received before then")
+    export.add_argument("--output", type=Path, metavar="FILE", help="a new file; without it, the screen")
+    export.set_defaults(run=_export)
+
+    prune = commands.add_parser("prune", help="delete what is old, settled, and asks for nobody")
+    prune.add_argument(
+        "--older-than", type=_days, required=True, metavar="DAYS", help=f"at least {LEAST_DAYS} days"
+    )
+    kept = prune.add_mutually_exclusive_group(required=True)
+    kept.add_argument(
+        "--archive", type=Path, metavar="FILE", help="add what is deleted to the end of this file first"
+    )
+    kept.add_argument("--no-archive", action="store_true", help="keep it nowhere")
+    kept.add_argument("--dry-run", action="store_true", help="only say how many alerts would go")
+    prune.set_defaults(run=_prune)
 
     hashing = commands.add_parser(
         "hash-password",
@@ -128,6 +153,72 @@ def _notify(_options: argparse.Namespace) -> int:
         said = "took it" if was_taken else "did not take it: check the address, and whether it can be reached"
         print(f"{messages.scheme_of(url)} {messages.name_of(url)}: {said}")
     return 0 if all(taken) else 1
+
+
+def _moment(text: str) -> datetime:
+    """A day or a time; without an offset in UTC."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f'"{text}" is no time: write 2026-11-01 or 2026-11-01T09:30Z'
+        ) from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _days(text: str) -> float:
+    if not text.isascii() or not text.isdigit() or not LEAST_DAYS <= int(text) <= 36_500:
+        raise argparse.ArgumentTypeError(f'"{text}" is not a number of days from {LEAST_DAYS} on')
+    return int(text)
+
+
+def _export(options: argparse.Namespace) -> int:
+    with _open_ledger() as ledger, ExitStack() as closing:
+        try:
+            file = closing.enter_context(options.output.open("x")) if options.output else sys.stdout
+            count = archiving.export(ledger, file, options.since, options.until)
+        except FileExistsError:
+            print(f"export: {options.output} is there already: name a new file", file=sys.stderr)
+            return 2
+        except OSError as exc:
+            return _not_written("export", options.output, exc)
+    if options.output:
+        print(f"{count} alert(s) written to {options.output}")
+    return 0
+
+
+def _prune(options: argparse.Namespace) -> int:
+    with _open_ledger() as ledger:
+        if options.dry_run:
+            print(f"{archive.prunable(ledger, options.older_than)} alert(s) would be deleted")
+            return 0
+        try:
+            with archiving.archived_in(options.archive) if options.archive else nullcontext(_forget) as keep:
+                count = archiving.prune(ledger, options.older_than, keep)
+        except OSError as exc:
+            return _not_written("prune", options.archive, exc)
+    print(f"{count} alert(s) deleted" + (f", kept in {options.archive}" if options.archive else ""))
+    return 0
+
+
+def _forget(documents: Sequence[archive.Document]) -> None:
+    """What is kept nowhere."""
+
+
+def _not_written(command: str, path: Path | None, exc: OSError) -> int:
+    print(f"{command}: {path or 'the output'} can't be written: {exc.strerror}", file=sys.stderr)
+    return 1
+
+
+@contextmanager
+def _open_ledger() -> Iterator[Ledger]:
+    """The ledger, if it is of this version. Raises LedgerUnavailable and SchemaMismatch."""
+    ledger = Ledger(process_values()["database_url"])
+    try:
+        check_schema(ledger)
+        yield ledger
+    finally:
+        ledger.dispose()
 
 
 def _send(options: argparse.Namespace) -> int:

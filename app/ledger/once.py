@@ -98,12 +98,14 @@ def _pass_on(connection: Connection, first: str, alert: str) -> None:
 def _did_not_happen(connection: Connection, alert: str, *, asks: bool, dry_run: bool) -> bool:
     """Whether nothing that the alert asked for is open, done, or may have happened in part.
 
-    One that was ignored, or only shown, is another when its hook has learnt what to do with it.
+    One that was ignored, or only shown, is another when its hook has learnt what to do with it. One that is there no
+    more was settled long ago.
     """
     commands, closed, attempts = tables.commands.c, tables.closed_positions.c, tables.attempts.c
     rows = commands_of(connection, alert)
     if not rows:
-        return asks
+        ignored = select(tables.alerts.c.seq).where(tables.alerts.c.id == alert)
+        return asks and connection.execute(ignored).first() is not None
     if all(row.dry_run for row in rows):
         return not dry_run
     harmless = {Status.EXPIRED, Status.NOTHING_OPEN, Status.GAVE_UP}

@@ -77,8 +77,8 @@ def _take(name: str, secret: str | None) -> Response | tuple[dict[str, Any], int
     )
     dry_run = False
     try:
-        _check_source(hook)
         dry_run = _dry_run()
+        _check_source(hook)
         if not dry_run and (wait := _over_its_rate(hook)):
             return _too_fast(hook, wait)
         return _answer(hook, delivery, fields, dry_run)
@@ -209,7 +209,7 @@ def _answer(hook: Hook, delivery: Delivery, fields: dict[str, Any] | AlertRefuse
 
 def _taken(hook: Hook, taken: Taken, wish: Wish) -> tuple[dict[str, Any], int]:
     summaries = [command_summary(row) for row in taken.commands]
-    if not summaries:
+    if wish.ignored and not summaries:
         log.info("alert_ignored", hook=hook.name, alert=taken.alert, reason=wish.ignored)
         return {"status": "ignored", "alert": taken.alert, "reason": wish.ignored}, 200
     if taken.duplicate:

@@ -1,6 +1,7 @@
 """`python -m app …` as a person runs it: what it prints, its exit code, and never a traceback or a secret."""
 
 import io
+import json
 import os
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import chdir, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from unittest import mock
@@ -16,6 +18,8 @@ import pytest
 from sqlalchemy import text
 
 from app.cli import main
+from app.ledger.connection import Ledger
+from app.ledger.intake import Delivery, refuse
 from app.passwords import fits
 from tests.conftest import on_both_databases
 from tests.mailbox import mailbox
@@ -285,3 +289,83 @@ def test_a_name_or_a_password_that_can_not_be_used_is_refused(name: str, typed: 
 
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("hash-password: ")
+
+
+# export and prune
+
+
+@pytest.fixture
+def history(ledger: Ledger, database_url: str) -> str:
+    """A ledger with two refused alerts of long ago and one of today. Its URL."""
+    for text_ in ("first", "second", "third"):
+        refuse(ledger, Delivery("futures", text_.encode(), text_, "main"), "is no order", [])
+    with ledger.writing() as connection:
+        passed = text("UPDATE alerts SET received_at = received_at - :it WHERE text <> 'third'")
+        connection.execute(passed, {"it": 40 * 86400 * 1_000_000})
+    return database_url
+
+
+def alerts_left(ledger: Ledger) -> list[str]:
+    with ledger.reading() as connection:
+        return list(connection.execute(text("SELECT text FROM alerts ORDER BY seq")).scalars())
+
+
+def test_export_writes_a_line_for_each_alert(history: str, tmp_path: Path) -> None:
+    shown = run("export", DATABASE_URL=history)
+    assert [json.loads(line)["text"] for line in shown.stdout.splitlines()] == ["first", "second", "third"]
+
+    path = tmp_path / "last-month.jsonl"
+    until = (datetime.now(UTC) - timedelta(days=1)).date().isoformat()
+    done = run("export", "--until", until, "--output", str(path), DATABASE_URL=history)
+    assert (done.returncode, done.stdout) == (0, f"2 alert(s) written to {path}\n")
+    assert len(path.read_text().splitlines()) == 2
+    again = run("export", "--output", str(path), DATABASE_URL=history)
+    assert (again.returncode, again.stderr) == (2, f"export: {path} is there already: name a new file\n")
+    nowhere = run("export", "--output", str(tmp_path / "no" / "file"), DATABASE_URL=history)
+    assert (nowhere.returncode, "No such file" in nowhere.stderr) == (1, True)
+
+
+def test_prune_says_what_would_go_keeps_it_and_deletes_it(
+    history: str, ledger: Ledger, tmp_path: Path
+) -> None:
+    path = tmp_path / "archive.jsonl"
+    tried = run("prune", "--older-than", "30", "--dry-run", DATABASE_URL=history)
+    assert (tried.stdout, len(alerts_left(ledger))) == ("2 alert(s) would be deleted\n", 3)
+    nowhere = run(
+        "prune", "--older-than", "30", "--archive", str(tmp_path / "no" / "x"), DATABASE_URL=history
+    )
+    assert (nowhere.returncode, len(alerts_left(ledger))) == (1, 3)
+
+    path.write_text('{"of": "the year before"}\n')
+    done = run("prune", "--older-than", "30", "--archive", str(path), DATABASE_URL=history)
+    assert (done.returncode, done.stdout) == (0, f"2 alert(s) deleted, kept in {path}\n")
+    assert alerts_left(ledger) == ["third"]
+    kept = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [it.get("text") for it in kept] == [None, "first", "second"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("prune", "--older-than", "6", "--no-archive"), "not a number of days from 7 on"),
+        (("prune", "--older-than", "a month", "--no-archive"), "not a number of days from 7 on"),
+        (("prune", "--older-than", "30"), "--archive --no-archive --dry-run is required"),
+        (("prune", "--no-archive"), "--older-than"),
+        (("export", "--since", "yesterday"), "is no time: write 2026-11-01"),
+    ],
+)
+def test_what_export_and_prune_can_not_mean_is_told(arguments: tuple[str, ...], said: str) -> None:
+    done = run(*arguments)
+
+    assert done.returncode == 2
+    assert said in done.stderr
+
+
+@pytest.mark.parametrize("command", [("export",), ("prune", "--older-than", "30", "--no-archive")])
+def test_a_ledger_of_another_version_is_neither_read_nor_pruned(
+    command: tuple[str, ...], database_url: str
+) -> None:
+    done = run(*command, DATABASE_URL=database_url)
+
+    assert done.returncode == 1
+    assert "python -m app migrate" in done.stderr
