@@ -51,7 +51,6 @@ def commands_of_the_command_line() -> list[str]:
         ("configuration.md", [*environment_variables(), "FLATWIRE_CONFIG", "FLATWIRE_CONFIG_TOML"]),
         ("configuration.md", [*BrokerSchema().known_names(), *HookSchema().known_names()]),
         ("configuration.md", [*NotifySchema().known_names(), *CAUSES, *NOT_YET]),
-        ("operating.md", CAUSES),
         ("brokers.md", list(VENUES)),
         ("operating.md", commands_of_the_command_line()),
         ("api.md", [*CommandQuery().fields, *AlertQuery().fields, *ClosedPositionQuery().fields]),
@@ -78,6 +77,23 @@ def test_each_make_target_has_a_line_of_help() -> None:
     assert phony
 
     assert set(phony[1].split()) == set(re.findall(r"^([a-z-]+):.*## ", text, re.MULTILINE))
+
+
+def rows(page: str, heading: str) -> set[str]:
+    """What the tables below a heading have rows for."""
+    text = (DOCS / page).read_text()
+    section = re.search(rf"^## {heading}$(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    assert section
+    cells = re.findall(r"^\| ([^|]*)\|", section[1], re.MULTILINE)
+    return {name for cell in cells for name in re.findall(r"`(\w+)`", cell)}
+
+
+def test_each_status_each_attention_and_each_notification_says_what_to_do() -> None:
+    told = rows("troubleshooting.md", "Attention") | rows("troubleshooting.md", "Notifications")
+
+    assert rows("troubleshooting.md", "Statuses") == set(Status)
+    assert set(Attention) <= rows("troubleshooting.md", "Attention")
+    assert set(CAUSES) <= told
 
 
 def test_links_between_pages_lead_somewhere() -> None:
