@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from app.alerts.dialects import DIALECTS
+from app.alerts.hooks import Hook
 from app.alerts.schemas import ALIASES, SCHEMAS, SECRET_FIELDS, CloseSchema, StrategySchema
 from app.cli import _parser
 from app.domain.capabilities import CAPABILITIES, TOLD_ELSEWHERE
@@ -14,6 +15,7 @@ from app.domain.causes import CAUSES
 from app.domain.statuses import Attention, Status
 from app.domain.venues import VENUES, Venue
 from app.web.documents import AlertQuery, ClosedPositionQuery, CommandQuery
+from app.web.pages.hooks import texts_for
 from config.environment import EnvironmentSchema
 from config.schemas import NOT_YET, BrokerSchema, HookSchema, NotifySchema
 from tests.capabilities import table, table_on_the_page
@@ -94,6 +96,15 @@ def test_each_status_each_attention_and_each_notification_says_what_to_do() -> N
     assert rows("troubleshooting.md", "Statuses") == set(Status)
     assert set(Attention) <= rows("troubleshooting.md", "Attention")
     assert set(CAUSES) <= told
+
+
+def test_the_first_texts_to_paste_are_those_of_the_page_hooks() -> None:
+    pasted = re.findall(r"^ *```json\n *(.*)$", (DOCS / "getting-started.md").read_text(), re.MULTILINE)
+    futures = Hook("futures", broker="nt8", venue=VENUES["crosstrade"], default_account="Sim101")
+    offered = {text for _, text in texts_for(futures)}
+
+    assert pasted
+    assert set(pasted) <= offered
 
 
 def test_links_between_pages_lead_somewhere() -> None:
