@@ -98,6 +98,16 @@ def test_each_status_each_attention_and_each_notification_says_what_to_do() -> N
     assert set(CAUSES) <= told
 
 
+def test_the_glossary_has_the_words_that_a_newcomer_meets() -> None:
+    defined = set(re.findall(r"\*\*([^*]+)\*\*", (DOCS / "glossary.md").read_text()))
+    words = (
+        "hook alert command attempt report settled status attention ledger venue broker close flatten target "
+        "worker supervisor doorbell ring sweep claim lease fence lane overlap supersede evidence dialect"
+    )
+
+    assert {*words.split(), "closed position", "settle window", "in doubt", "shadow mode"} - defined == set()
+
+
 def test_the_first_texts_to_paste_are_those_of_the_page_hooks() -> None:
     pasted = re.findall(r"^ *```json\n *(.*)$", (DOCS / "getting-started.md").read_text(), re.MULTILINE)
     futures = Hook("futures", broker="nt8", venue=VENUES["crosstrade"], default_account="Sim101")
