@@ -2,7 +2,9 @@
 
 import dataclasses
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -117,16 +119,61 @@ def test_the_first_texts_to_paste_are_those_of_the_page_hooks() -> None:
     assert set(pasted) <= offered
 
 
-def test_links_between_pages_lead_somewhere() -> None:
-    pages = [*ROOT.glob("*.md"), *DOCS.glob("*.md")]
-    broken = [
-        f"{page.name}: {link}"
-        for page in pages
-        for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text())
-        if not (page.parent / link).exists()
-    ]
+PAGES = [*ROOT.glob("*.md"), *DOCS.glob("*.md")]
 
-    assert broken == []
+
+def without_blocks(text: str) -> str:
+    return re.sub(r"^ *```.*?^ *```$", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def links(text: str) -> Iterator[str]:
+    """What a page links to, and the addresses of its pictures."""
+    text = re.sub(r"(`+)(?!`).*?(?<!`)\1(?!`)", "code", without_blocks(text))
+    yield from re.findall(r"\]\(([^)\s]*)\)", text)
+    yield from re.findall(r"<img src=\"([^\"]*)\"", text)
+
+
+def anchors(page: Path) -> set[str]:
+    """Of its headings, as GitHub makes them; the site's own are checked as it is built."""
+    headings = re.findall(r"^#+ (.*)$", without_blocks(page.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def fault_of(page: Path, link: str) -> str | None:
+    """What is wrong with a link, or None. Nothing is asked of another host."""
+    parts = urlsplit(link)
+    if parts.scheme or parts.netloc:
+        known = parts.scheme == "https" and "." in (parts.hostname or "")
+        return None if known else "is no https address"
+    target = (page.parent / parts.path).resolve() if parts.path else page
+    if not target.is_file():
+        return "leads nowhere"
+    if parts.fragment and parts.fragment not in anchors(target):
+        return "has no such heading"
+    return None
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    faults = [f"{link} {fault}" for link in links(page.read_text()) if (fault := fault_of(page, link))]
+
+    assert faults == []
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "docs/nowhere.md",
+        "docs/alerts.md#nowhere",
+        "#nowhere",
+        "docs",
+        "http://example.com",
+        "https://example",
+    ],
+)
+def test_a_link_that_leads_nowhere_is_found(link: str) -> None:
+    assert [link] == list(links(f"see [it]({link})"))
+    assert fault_of(ROOT / "README.md", link)
 
 
 def test_files_named_in_the_architecture_exist() -> None:
