@@ -48,6 +48,7 @@ screenshots: .venv/dev.stamp ## Picture each page into var/screenshots/; the doc
 
 docs: .venv/dev.stamp ## Build the documentation as a site, into var/site/; a broken link fails
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --site-dir var/site
+	@echo "read it with a search: $(BIN)/python -m http.server --directory var/site"
 
 lock: .venv/dev.stamp ## Pin every dependency, with hashes, for all platforms
 	@for name in requirements requirements-embedded requirements-dev; do \
