@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --requir
 SOURCES := app config workers tests
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-unit lint format bench fuzz rehearse fresh screenshots lock clean
+.PHONY: help run test test-unit lint format bench fuzz rehearse fresh screenshots docs lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -45,6 +45,10 @@ rehearse: .venv/dev.stamp ## Play a series of bad days, and compare with the ven
 
 screenshots: .venv/dev.stamp ## Picture each page into var/screenshots/; the docs show some
 	@$(BIN)/python -m tests.screenshots
+
+docs: .venv/dev.stamp ## Build the documentation as a site, into var/site/; a broken link fails
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --site-dir var/site
+	@echo "read it with a search: $(BIN)/python -m http.server --directory var/site"
 
 lock: .venv/dev.stamp ## Pin every dependency, with hashes, for all platforms
 	@for name in requirements requirements-embedded requirements-dev; do \

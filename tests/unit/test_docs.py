@@ -2,11 +2,14 @@
 
 import dataclasses
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from app.alerts.dialects import DIALECTS
+from app.alerts.hooks import Hook
 from app.alerts.schemas import ALIASES, SCHEMAS, SECRET_FIELDS, CloseSchema, StrategySchema
 from app.cli import _parser
 from app.domain.capabilities import CAPABILITIES, TOLD_ELSEWHERE
@@ -14,6 +17,7 @@ from app.domain.causes import CAUSES
 from app.domain.statuses import Attention, Status
 from app.domain.venues import VENUES, Venue
 from app.web.documents import AlertQuery, ClosedPositionQuery, CommandQuery
+from app.web.pages.hooks import texts_for
 from config.environment import EnvironmentSchema
 from config.schemas import BrokerSchema, HookSchema, NotifySchema, ScheduleSchema
 from tests.capabilities import table, table_on_the_page
@@ -51,7 +55,6 @@ def commands_of_the_command_line() -> list[str]:
         ("configuration.md", [*environment_variables(), "FLATWIRE_CONFIG", "FLATWIRE_CONFIG_TOML"]),
         ("configuration.md", [*BrokerSchema().known_names(), *HookSchema().known_names()]),
         ("configuration.md", [*NotifySchema().known_names(), *CAUSES, *ScheduleSchema().known_names()]),
-        ("operating.md", CAUSES),
         ("brokers.md", list(VENUES)),
         ("operating.md", commands_of_the_command_line()),
         ("api.md", [*CommandQuery().fields, *AlertQuery().fields, *ClosedPositionQuery().fields]),
@@ -80,16 +83,97 @@ def test_each_make_target_has_a_line_of_help() -> None:
     assert set(phony[1].split()) == set(re.findall(r"^([a-z-]+):.*## ", text, re.MULTILINE))
 
 
-def test_links_between_pages_lead_somewhere() -> None:
-    pages = [*ROOT.glob("*.md"), *DOCS.glob("*.md")]
-    broken = [
-        f"{page.name}: {link}"
-        for page in pages
-        for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text())
-        if not (page.parent / link).exists()
-    ]
+def rows(page: str, heading: str) -> set[str]:
+    """What the tables below a heading have rows for."""
+    text = (DOCS / page).read_text()
+    section = re.search(rf"^## {heading}$(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    assert section
+    cells = re.findall(r"^\| ([^|]*)\|", section[1], re.MULTILINE)
+    return {name for cell in cells for name in re.findall(r"`(\w+)`", cell)}
 
-    assert broken == []
+
+def test_each_status_each_attention_and_each_notification_says_what_to_do() -> None:
+    told = rows("troubleshooting.md", "Attention") | rows("troubleshooting.md", "Notifications")
+
+    assert rows("troubleshooting.md", "Statuses") == set(Status)
+    assert set(Attention) <= rows("troubleshooting.md", "Attention")
+    assert set(CAUSES) <= told
+
+
+def test_the_glossary_has_the_words_that_a_newcomer_meets() -> None:
+    defined = set(re.findall(r"\*\*([^*]+)\*\*", (DOCS / "glossary.md").read_text()))
+    words = (
+        "hook alert command attempt report settled status attention ledger venue broker close flatten target "
+        "worker supervisor doorbell ring sweep claim lease fence lane overlap supersede evidence dialect"
+    )
+
+    assert {*words.split(), "closed position", "settle window", "in doubt", "shadow mode"} - defined == set()
+
+
+def test_the_first_texts_to_paste_are_those_of_the_page_hooks() -> None:
+    pasted = re.findall(r"^ *```json\n *(.*)$", (DOCS / "getting-started.md").read_text(), re.MULTILINE)
+    futures = Hook("futures", broker="nt8", venue=VENUES["crosstrade"], default_account="Sim101")
+    offered = {text for _, text in texts_for(futures)}
+
+    assert pasted
+    assert set(pasted) <= offered
+
+
+PAGES = [*ROOT.glob("*.md"), *DOCS.glob("*.md")]
+
+
+def without_blocks(text: str) -> str:
+    return re.sub(r"^ *```.*?^ *```$", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def links(text: str) -> Iterator[str]:
+    """What a page links to, and the addresses of its pictures."""
+    text = re.sub(r"(`+)(?!`).*?(?<!`)\1(?!`)", "code", without_blocks(text))
+    yield from re.findall(r"\]\(([^)\s]*)\)", text)
+    yield from re.findall(r"<img src=\"([^\"]*)\"", text)
+
+
+def anchors(page: Path) -> set[str]:
+    """Of its headings, as GitHub makes them; the site's own are checked as it is built."""
+    headings = re.findall(r"^#+ (.*)$", without_blocks(page.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def fault_of(page: Path, link: str) -> str | None:
+    """What is wrong with a link, or None. Nothing is asked of another host."""
+    parts = urlsplit(link)
+    if parts.scheme or parts.netloc:
+        known = parts.scheme == "https" and "." in (parts.hostname or "")
+        return None if known else "is no https address"
+    target = (page.parent / parts.path).resolve() if parts.path else page
+    if not target.is_file():
+        return "leads nowhere"
+    if parts.fragment and parts.fragment not in anchors(target):
+        return "has no such heading"
+    return None
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    faults = [f"{link} {fault}" for link in links(page.read_text()) if (fault := fault_of(page, link))]
+
+    assert faults == []
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "docs/nowhere.md",
+        "docs/alerts.md#nowhere",
+        "#nowhere",
+        "docs",
+        "http://example.com",
+        "https://example",
+    ],
+)
+def test_a_link_that_leads_nowhere_is_found(link: str) -> None:
+    assert [link] == list(links(f"see [it]({link})"))
+    assert fault_of(ROOT / "README.md", link)
 
 
 def test_files_named_in_the_architecture_exist() -> None:
