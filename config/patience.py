@@ -12,6 +12,7 @@ import struct
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import ContextVar
 from functools import partial
 from selectors import EVENT_READ
 from typing import Any
@@ -30,6 +31,9 @@ LARGEST_REQUEST = 64 * 1024
 """Of what is kept of one request. Whoever needs more for ENOUGH is sending chunks of a byte or two."""
 ENOUGH = 16 * 1024 + 1
 """Bytes of a body after which the application is asked: the door reads no more than that."""
+
+RECEIVED_AT: ContextVar[float | None] = ContextVar("RECEIVED_AT", default=None)
+"""When the first byte of the request came that a thread answers now, by the monotonic clock."""
 
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 _FRAMING = re.compile(rb"(?im)^(?:content-length|transfer-encoding)[ \t]*:.*$")
@@ -52,6 +56,8 @@ class Arrival:
         self.received = bytearray()
         self.complete = False
         self.expects_continue = False
+        self.began_at = time.monotonic()
+        """When its first byte came."""
         self.refusal: bytes | None = None
         """The answer to what will never be readable."""
         self._searched = 0
@@ -69,6 +75,8 @@ class Arrival:
 
     def add(self, data: bytes) -> None:
         """Take what has come, and see how far the request is."""
+        if not self.received:
+            self.began_at = time.monotonic()
         self.received += data
         if self._body is None:
             self._read_head()
@@ -166,6 +174,10 @@ class PatientWorker(ThreadWorker):
         conn.arrival = Arrival(conn.parser.unreader.take_buffered())
         self._wait(conn, self._receive)
         self._go_on(conn)
+
+    def handle_request(self, req: Any, conn: TConn) -> bool:
+        RECEIVED_AT.set(conn.arrival.began_at)
+        return bool(super().handle_request(req, conn))
 
     def finish_request(self, conn: TConn, done: Any) -> None:
         """Keep the connection for another request, or close it without a thread's or the loop's waiting."""

@@ -85,7 +85,9 @@ class Looking:
 
     def _positions(self, name: str) -> dict[str, Any]:
         broker, _ = self.brokers[name]
-        return reading(broker, name, partial(self.may_call, name))
+        began = time.monotonic()
+        found = reading(broker, name, partial(self.may_call, name))
+        return {**found, "took": round(time.monotonic() - began, 1)}
 
     def _preview(self, command: Command) -> dict[str, Any]:
         """The requests that would go out now, in their order, and what they would leave."""

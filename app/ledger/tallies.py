@@ -46,6 +46,21 @@ def counted(ledger: Ledger) -> Sums:
     return {(row.name, tuple(map(tuple, json.loads(row.labels)))): row.value for row in rows}
 
 
+def add(ledger: Ledger, sums: Sums) -> None:
+    """Add what a process counted by itself."""
+    with ledger.writing(awaited=True) as connection:
+        _add(connection, sums)
+
+
+def observed(name: str, of: tuple[str, str], seconds: float) -> dict[tuple[str, Labels], int]:
+    """One more of a histogram, whose buckets each hold all that is below their bound."""
+    found: dict[tuple[str, Labels], int] = {(f"{name}_sum", (of,)): round(seconds * 1_000_000)}
+    for bound in BUCKETS:
+        if seconds <= bound:
+            found[name, (of, ("le", str(bound)))] = 1
+    return found
+
+
 def _count_alerts(connection: Connection) -> bool:
     """Whether there are more."""
     after = _mark(connection, "mark alerts", _alerts.c.seq)
@@ -88,22 +103,12 @@ def _of_event(row: Any) -> Counter[tuple[str, Labels]]:
             found: Counter[tuple[str, Labels]] = Counter()
             found["commands_settled", (broker, ("status", str(status)))] = 1
             if status is Status.CLOSED:
-                found.update(_observed("alert_to_closed", broker, row.at - row.accepted_at))
+                found.update(observed("alert_to_closed", broker, (row.at - row.accepted_at).total_seconds()))
                 if row.first_attempt_at is not None:
                     sent = row.first_attempt_at - row.accepted_at
-                    found.update(_observed("alert_to_broker", broker, sent))
+                    found.update(observed("alert_to_broker", broker, sent.total_seconds()))
             return found
     return Counter()
-
-
-def _observed(name: str, broker: tuple[str, str], took: Any) -> dict[tuple[str, Labels], int]:
-    """One more of a histogram, whose buckets each hold all that is below their bound."""
-    seconds = took.total_seconds()
-    found: dict[tuple[str, Labels], int] = {(f"{name}_sum", (broker,)): round(seconds * 1_000_000)}
-    for bound in BUCKETS:
-        if seconds <= bound:
-            found[name, (broker, ("le", str(bound)))] = 1
-    return found
 
 
 def _mark(connection: Connection, name: str, seq: Any) -> int:

@@ -15,7 +15,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from app.ledger.connection import Ledger, LedgerUnavailable
 from app.ledger.schema import check_schema
 from app.queueing import Doorbell
-from app.web import access, api
+from app.web import access, answers, api
 from app.web.hooks import hooks
 from app.web.metrics import metrics
 from app.web.operations import operations
@@ -60,6 +60,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     _configure(app, settings)
     _open(app, settings)
     access.init_app(app, settings.dashboard_users)
+    answers.init_app(app)
     # Neither takes a cookie's word for who is calling.
     csrf = CSRFProtect(app)
     csrf.exempt(hooks)

@@ -29,8 +29,12 @@ COUNTERS = {
     "taken_back": ("Commands that were taken back from a worker that was gone.", ("broker",)),
 }
 HISTOGRAMS = {
-    "alert_to_broker": "Seconds from the receipt of an alert to the first call of its close, of those that closed.",
-    "alert_to_closed": "Seconds from the receipt of an alert to the read that showed it closed.",
+    "answer": ("Seconds from the first byte of a call at the door to its answer.", "status"),
+    "alert_to_broker": (
+        "Seconds from the receipt of an alert to the first call of its close, of those that closed.",
+        "broker",
+    ),
+    "alert_to_closed": ("Seconds from the receipt of an alert to the read that showed it closed.", "broker"),
 }
 GAUGES = {
     "workers_alive": "Workers that gave a sign of life in the last half minute.",
@@ -49,11 +53,12 @@ class Flatwire(Collector):
 
     def collect(self) -> Iterator[Metric]:
         ledger = current_app.extensions["flatwire_ledger"]
+        current_app.extensions["flatwire_answers"].add_to(ledger, after=0)
         sums = tallies.counted(ledger)
         for name, (told, labels) in COUNTERS.items():
             yield _counter(name, told, labels, sums)
-        for name, told in HISTOGRAMS.items():
-            yield _histogram(name, told, sums)
+        for name, (told, label) in HISTOGRAMS.items():
+            yield _histogram(name, told, label, sums)
         for name, value in _now().items():
             yield GaugeMetricFamily(f"flatwire_{name}", GAUGES[name], value=value)
         yield InfoMetricFamily("flatwire", "This version.", value={"version": __version__})
@@ -74,16 +79,16 @@ def _counter(name: str, told: str, labels: tuple[str, ...], sums: Sums) -> Metri
     return family
 
 
-def _histogram(name: str, told: str, sums: Sums) -> Metric:
-    family = HistogramMetricFamily(f"flatwire_{name}_seconds", told, labels=["broker"])
-    brokers = {dict(given)["broker"] for of, given in sums if of == name}
-    for broker in sorted(brokers):
-        of = ("broker", broker)
+def _histogram(name: str, told: str, label: str, sums: Sums) -> Metric:
+    family = HistogramMetricFamily(f"flatwire_{name}_seconds", told, labels=[label])
+    values = {dict(given)[label] for of, given in sums if of == name}
+    for value in sorted(values):
+        of = (label, value)
         buckets = [
             ("+Inf" if bound == BUCKETS[-1] else str(bound), sums.get((name, (of, ("le", str(bound)))), 0))
             for bound in BUCKETS
         ]
-        family.add_metric([broker], buckets, sums[(f"{name}_sum", (of,))] / 1_000_000)
+        family.add_metric([value], buckets, sums[(f"{name}_sum", (of,))] / 1_000_000)
     return family
 
 

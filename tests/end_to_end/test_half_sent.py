@@ -1,6 +1,7 @@
 """The door over raw sockets: slow, silent, half-sent and odd requests cost the others nothing, and lose nothing."""
 
 import json
+import re
 import socket
 import threading
 import time
@@ -8,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import pytest
+import requests
 
 from config.gunicorn import threads, worker_connections
 from config.patience import ENOUGH, RECEIVE_SECONDS
@@ -206,6 +208,21 @@ def test_a_request_in_tiny_pieces_is_taken_if_it_comes_in_time(venue_day: Produc
         line.send(whole[n : n + 3])
 
     assert line.answer()[0] == 202
+
+
+def test_an_answer_is_timed_from_its_first_byte(venue_day: Product, line: Line) -> None:
+    def timed() -> float:
+        text = requests.get(f"{venue_day.url}/metrics", timeout=5).text
+        found = re.search(r'^flatwire_answer_seconds_sum\{status="202"\} (\S+)', text, re.MULTILINE)
+        return float(found[1]) if found else 0.0
+
+    before = timed()
+    request = request_to(venue_day, alert())
+    line.send(request[:20])
+    time.sleep(0.6)
+    line.send(request[20:])
+    assert line.answer()[0] == 202
+    assert timed() - before > 0.6
 
 
 def test_a_large_body_in_small_pieces_is_refused_in_time(venue_day: Product, line: Line) -> None:

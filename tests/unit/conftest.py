@@ -6,6 +6,7 @@ import pytest
 from flask import Flask
 
 from app.ledger.connection import Ledger
+from app.web.answers import Answers
 from app.web.strangers import Strangers
 from tests.web import Door, closing_ledger, web_app
 
@@ -20,4 +21,5 @@ def door(app: Flask, ledger: Ledger, database_url: str) -> Iterator[Door]:
     with closing_ledger(database_url, threads=24) as own:
         app.extensions["flatwire_ledger"] = own
         app.extensions["flatwire_strangers"] = Strangers()
+        app.extensions["flatwire_answers"] = Answers()
         yield Door(app, ledger)

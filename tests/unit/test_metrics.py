@@ -10,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from app.ledger import tallies
 from app.ledger.connection import Ledger
 from app.ledger.heartbeats import Heartbeat
+from app.web.answers import Answers
 from app.web.metrics import COUNTERS, GAUGES, HISTOGRAMS
 from tests.conftest import on_both_databases
 from tests.desk import Desk
@@ -136,3 +137,48 @@ def names() -> Iterator[str]:
 
 def test_each_metric_is_documented() -> None:
     assert missing(DOCS / "operating.md", list(names())) == []
+
+
+# Answers
+
+
+@on_both_databases
+def test_each_answer_of_the_door_is_timed_by_its_status(door: Door) -> None:
+    assert door.send(CLOSE).status_code == 202
+    assert door.send("cloze").status_code == 400
+    for _ in range(21):
+        turned_away = door.app.test_client().post("/hooks/futures/wrong", data="x")
+    assert turned_away.status_code == 429
+
+    for _ in range(2):  # once added, they are not added again
+        found = read(door)
+    assert found["flatwire_answer_seconds_count{'status': '202'}"] == 1
+    assert found["flatwire_answer_seconds_count{'status': '400'}"] == 1
+    assert found["flatwire_answer_seconds_count{'status': '401'}"] == 20
+    assert found["flatwire_answer_seconds_count{'status': '429'}"] == 1
+    assert 0 < found["flatwire_answer_seconds_sum{'status': '202'}"] < 60
+
+
+def test_answers_are_added_every_few_seconds_after_one_was_sent(
+    door: Door, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def kept() -> int:
+        return tallies.counted(ledger).get(("answer", (("status", "202"), ("le", "inf"))), 0)
+
+    door.send(CLOSE)
+    assert kept() == 0
+    waiting = door.app.extensions["flatwire_answers"]
+    waiting._added_at -= 6
+    door.app.test_client().get("/healthz").close()
+    assert kept() == 1
+
+
+def test_answers_that_the_ledger_does_not_take_now_are_added_later(ledger: Ledger) -> None:
+    answers = Answers()
+    answers.took(202, 0.004)
+    silent = Ledger("postgresql://nobody@127.0.0.1:1/none")
+    answers.add_to(silent, after=0)
+    answers.add_to(ledger, after=0)
+    silent.dispose()
+
+    assert tallies.counted(ledger)["answer", (("status", "202"), ("le", "0.01"))] == 1

@@ -324,21 +324,25 @@ def test_redis_is_told_when_it_is_gone_and_when_it_is_back(ledger: Ledger, box: 
 def test_a_broker_that_can_not_be_read_is_told_before_an_exit_needs_it(ledger: Ledger, box: Mailbox) -> None:
     it = watch(ledger, box)
 
-    def reads(problem: str | None) -> None:
+    def reads(found: dict[str, Any]) -> None:
         it.look()
         question = questions.take(ledger, "nt8")
         assert question, "each look asks for a reading"
-        questions.answer(ledger, question, {"problem": problem} if problem else {"positions": []})
+        questions.answer(ledger, question, found)
         with ledger.writing() as connection:  # it is fresh no more
             connection.execute(
                 update(tables.questions).values(asked_at=from_now(-70), answered_at=from_now(-69))
             )
 
-    for problem in (None, "NinjaTrader is not connected", "NinjaTrader is not connected", None, None):
-        reads(problem)
+    good: dict[str, Any] = {"positions": [], "took": 0.2}
+    away, slow = {"problem": "NinjaTrader is not connected"}, {"positions": [], "took": 6.2}
+    for found in (good, away, away, good, slow, good, slow, slow, slow, good, good):
+        reads(found)
         told(it)
     assert [text.partition(": ")[2].partition(" http")[0] for _, text in box.messages] == [
         "broker nt8: NinjaTrader is not connected",
+        "broker nt8 answers again",
+        "broker nt8: it is slow: 6.2 s for its open positions",
         "broker nt8 answers again",
     ]
 
