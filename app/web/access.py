@@ -16,22 +16,25 @@ class SignedIn(UserMixin):
     """A user of the dashboard, for Flask-Login."""
 
     def __init__(self, user: User) -> None:
-        self.id = user.name
+        # A session is of a name and its password as it is now: a new one ends the sessions of the old.
+        self.id = f"{user.name}:{user.secret.digest().hex()[:16]}"
         self.name = user.name
         self.role = user.role
 
 
 def init_app(app: Flask, users: Sequence[User]) -> None:
     """Let these users sign in."""
-    known = {user.name: user for user in users}
+    known: dict[str, User] = {user.name: user for user in users}
     manager = LoginManager(app)
     manager.login_view = "dashboard.login"
     manager.login_message = None
     manager.session_protection = "strong"
 
     @manager.user_loader
-    def load(name: str) -> SignedIn | None:
-        return SignedIn(known[name]) if name in known else None
+    def load(user_id: str) -> SignedIn | None:
+        user = known.get(user_id.partition(":")[0])
+        found = SignedIn(user) if user else None
+        return found if found and found.id == user_id else None
 
     app.extensions["flatwire_users"] = known
 

@@ -88,6 +88,19 @@ def test_a_page_asks_who_is_there_and_leads_back(door: Door, path: str) -> None:
     assert (update.status_code, update.headers["HX-Redirect"].split("?")[0]) == (401, "/login")
 
 
+@pytest.mark.parametrize("after", [User("ada", "operator", Secret("another hash")), None])
+def test_a_new_password_or_none_ends_the_sessions_of_the_old(
+    door: Door, ada: FlaskClient, after: User | None
+) -> None:
+    assert ada.get("/").status_code == 200
+    users = door.app.extensions["flatwire_users"]
+    del users["ada"]
+    if after:
+        users["ada"] = after
+
+    assert ada.get("/").status_code == 302
+
+
 def test_a_login_leads_to_the_page_that_was_wanted_and_never_to_another_site(door: Door) -> None:
     client = door.app.test_client()
     for wanted, led in (
