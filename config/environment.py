@@ -15,6 +15,9 @@ from config.secrets import Secret
 
 DEFAULT_FILE = "config/flatwire.toml"
 ROLES = ("viewer", "operator")
+LOG_LEVELS = ("INFO", "DEBUG", "WARNING", "ERROR")
+LOG_FORMATS = ("text", "json")
+"""Of each the first is the default."""
 _PLATFORMS = {"DYNO", "RENDER"}
 """Variables that Heroku and Render set: a router is in front, and the disk is emptied at each restart."""
 
@@ -71,6 +74,15 @@ def process_values(environ: Mapping[str, str] | None = None) -> dict[str, Any]:
     if faults:
         raise ConfigurationFault(faults)
     return values
+
+
+def log_settings(environ: Mapping[str, str]) -> tuple[str, str]:
+    """Level and style of the log, for what is told before the settings are checked: never a fault."""
+    level, style = environ.get("LOG_LEVEL", ""), environ.get("LOG_FORMAT", "")
+    return (
+        level if level in LOG_LEVELS else LOG_LEVELS[0],
+        style if style in LOG_FORMATS else LOG_FORMATS[0],
+    )
 
 
 def secret_variable(name: str) -> str:
@@ -232,8 +244,8 @@ class EnvironmentSchema(Schema):
     api_tokens = _Lines(names=False, data_key="API_TOKENS", load_default=())
     trusted_proxies = _whole(0, 8, 0)
     public_url = _Address("https://", "http://", data_key="PUBLIC_URL", load_default=None)
-    log_level = _choice("INFO", "DEBUG", "WARNING", "ERROR")
-    log_format = _choice("text", "json")
+    log_level = _choice(*LOG_LEVELS)
+    log_format = _choice(*LOG_FORMATS)
 
     def on_bind_field(self, field_name: str, field_obj: Any) -> None:
         field_obj.data_key = field_obj.data_key or field_name.upper()

@@ -212,9 +212,12 @@ def _taken(hook: Hook, taken: Taken, wish: Wish) -> tuple[dict[str, Any], int]:
         log.info("alert_ignored", hook=hook.name, alert=taken.alert, reason=wish.ignored)
         return {"status": "ignored", "alert": taken.alert, "reason": wish.ignored}, 200
     if taken.duplicate:
+        log.info("alert_repeated", hook=hook.name, alert=taken.alert)
         return {"status": "duplicate", "alert": taken.alert, "commands": summaries}, 200
-    _ring(taken.commands)
-    log.info("alert_accepted", hook=hook.name, alert=taken.alert, commands=len(summaries))
+    with structlog.contextvars.bound_contextvars(alert=taken.alert):
+        _ring(taken.commands)
+    ids = [row.id for row in taken.commands]
+    log.info("alert_accepted", hook=hook.name, alert=taken.alert, commands=ids)
     return {
         "status": "accepted",
         "alert": taken.alert,
