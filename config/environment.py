@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, pre_load, validate
 
@@ -20,6 +21,10 @@ LOG_FORMATS = ("text", "json")
 """Of each the first is the default."""
 _PLATFORMS = {"DYNO", "RENDER"}
 """Variables that Heroku and Render set: a router is in front, and the disk is emptied at each restart."""
+
+
+_PLACE = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^\[\]:\s]*)(?::([0-9]{1,5}))?")
+"""A host, and a port if there is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +221,28 @@ class _Address(fields.String):
     def _deserialize(self, value: Any, attr: Any, data: Any, **kw: Any) -> str:
         if not re.match(rf"({'|'.join(map(re.escape, self.schemes))})", value):
             raise fault(f"must begin with {' or '.join(self.schemes)}")
+        if not _names_a_place(value):
+            raise fault(
+                "has no host and port that can be read", "in a password write %23 for #, %2F for /, %5B for ["
+            )
         return str(value).rstrip("/") if self.schemes[0].startswith("http") else str(value)
+
+
+def _names_a_place(url: str) -> bool:
+    """Whether the host and the port of a URL can be told from a password beside them, by all who will read it."""
+    scheme, _, rest = url.partition("://")
+    if scheme in ("sqlite", "unix"):
+        return True
+    place = re.split(r"[/?#]", rest.rpartition("@")[2])[0]
+    port = _PLACE.fullmatch(place)
+    if port is None or int(port[1] or 0) > 65535:
+        return False
+    if scheme.startswith("postgres"):  # whose reader takes all before the last @ as it is
+        return True
+    try:
+        return bool(urlsplit(url).hostname and (urlsplit(url).port or True))
+    except ValueError:
+        return False
 
 
 class EnvironmentSchema(Schema):
