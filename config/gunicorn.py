@@ -45,9 +45,8 @@ class Discreet(Logger):
         level, style = log_settings(os.environ)
         configure_logging(level, style)
         self.error_log.handlers[:] = []
-        self.error_log.setLevel(
-            "INFO" if level == "DEBUG" else level
-        )  # at DEBUG it tells each request's path
+        # At DEBUG it tells each request's path.
+        self.error_log.setLevel("INFO" if level == "DEBUG" else level)
         self.error_log.propagate = True
 
     def warning(self, msg: Any, *args: Any, **kwargs: Any) -> None:

@@ -8,38 +8,42 @@ from urllib.parse import quote, quote_plus
 
 PIECE = 8
 """As many characters in a row of a secret are a leak."""
+OTHERWISE_SPELLED = 12
+"""As many of another spelling: what is odd in a secret takes up to six, and would be found anywhere."""
+PIECE_OF_HEX = 16
 
 
 def leaks(said: Mapping[str, str], secrets: Mapping[str, str]) -> list[str]:
-    """Where which secret is to be read, and how it is spelled there."""
-    return [
-        f"{name} ({spelling}) in {place}: …{text[max(0, at - 60) : at + 60]!r}…"
-        for place, text in said.items()
+    """Where a piece of which secret is to be read."""
+    pieces = {
+        spelled[at : at + length]: name
         for name, secret in secrets.items()
-        for spelling, pieces in spellings(secret)
-        if (at := next((at for piece in pieces if (at := text.find(piece)) >= 0), -1)) >= 0
+        for spelled, length in spellings(secret)
+        for at in range(len(spelled) - length + 1)
+    }
+    return [
+        f"{pieces[found]} in {place}: …{text[max(0, at - 60) : at + 60]!r}…"
+        for place, text in said.items()
+        for length in {len(piece) for piece in pieces}
+        for at, found in _first(text, length, pieces)
     ]
 
 
-def spellings(secret: str) -> Iterator[tuple[str, list[str]]]:
-    """Each way to write a secret, and the pieces that give it away."""
-    yield "as it is", _windows(secret)
-    yield "in a URL", _halves(quote(secret, safe="")) + _halves(quote_plus(secret))
-    yield "in JSON", _halves(json.dumps(secret)[1:-1]) + _halves(repr(secret)[1:-1])
-    yield "in HTML", _halves(html.escape(secret))
-    yield "in base64", [piece for text in _base64(secret.encode()) for piece in _halves(text)]
-    yield "in hexadecimal", _halves(secret.encode().hex())
+def spellings(secret: str) -> Iterator[tuple[str, int]]:
+    """Each way to write a secret, and how many characters of that give it away."""
+    yield secret, PIECE
+    for spelled in (
+        quote(secret, safe=""),
+        quote_plus(secret),
+        json.dumps(secret)[1:-1],
+        repr(secret)[1:-1],
+        html.escape(secret),
+        *_base64(secret.encode()),
+    ):
+        yield spelled, OTHERWISE_SPELLED
+    yield secret.encode().hex(), PIECE_OF_HEX
     if secret.startswith("whsec_"):
-        yield "as a key", _halves(base64.b64decode(secret.removeprefix("whsec_")).decode("latin-1"))
-
-
-def _windows(secret: str) -> list[str]:
-    return [secret[at : at + PIECE] for at in range(len(secret) - PIECE + 1)]
-
-
-def _halves(text: str) -> list[str]:
-    half = max(PIECE, len(text) // 2)
-    return [text[:half], text[-half:]]
+        yield base64.b64decode(secret.removeprefix("whsec_")).decode("latin-1"), PIECE
 
 
 def _base64(secret: bytes) -> Iterator[str]:
@@ -49,3 +53,11 @@ def _base64(secret: bytes) -> Iterator[str]:
         begins = -(-before * 8 // 6)
         whole = (before + len(secret)) * 8 // 6
         yield encoded[begins:whole]
+
+
+def _first(text: str, length: int, pieces: Mapping[str, str]) -> Iterator[tuple[int, str]]:
+    """The first piece in a text, if there is one."""
+    for at in range(len(text) - length + 1):
+        if (found := text[at : at + length]) in pieces:
+            yield at, found
+            return
