@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, pre_load, validate
 
@@ -15,8 +16,15 @@ from config.secrets import Secret
 
 DEFAULT_FILE = "config/flatwire.toml"
 ROLES = ("viewer", "operator")
+LOG_LEVELS = ("INFO", "DEBUG", "WARNING", "ERROR")
+LOG_FORMATS = ("text", "json")
+"""Of each the first is the default."""
 _PLATFORMS = {"DYNO", "RENDER"}
 """Variables that Heroku and Render set: a router is in front, and the disk is emptied at each restart."""
+
+
+_PLACE = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^\[\]:\s]*)(?::([0-9]{1,5}))?")
+"""A host, and a port if there is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +79,15 @@ def process_values(environ: Mapping[str, str] | None = None) -> dict[str, Any]:
     if faults:
         raise ConfigurationFault(faults)
     return values
+
+
+def log_settings(environ: Mapping[str, str]) -> tuple[str, str]:
+    """Level and style of the log, for what is told before the settings are checked: never a fault."""
+    level, style = environ.get("LOG_LEVEL", ""), environ.get("LOG_FORMAT", "")
+    return (
+        level if level in LOG_LEVELS else LOG_LEVELS[0],
+        style if style in LOG_FORMATS else LOG_FORMATS[0],
+    )
 
 
 def secret_variable(name: str) -> str:
@@ -204,7 +221,28 @@ class _Address(fields.String):
     def _deserialize(self, value: Any, attr: Any, data: Any, **kw: Any) -> str:
         if not re.match(rf"({'|'.join(map(re.escape, self.schemes))})", value):
             raise fault(f"must begin with {' or '.join(self.schemes)}")
+        if not _names_a_place(value):
+            raise fault(
+                "has no host and port that can be read", "in a password write %23 for #, %2F for /, %5B for ["
+            )
         return str(value).rstrip("/") if self.schemes[0].startswith("http") else str(value)
+
+
+def _names_a_place(url: str) -> bool:
+    """Whether the host and the port of a URL can be told from a password beside them, by all who will read it."""
+    scheme, _, rest = url.partition("://")
+    if scheme in ("sqlite", "unix"):
+        return True
+    place = re.split(r"[/?#]", rest.rpartition("@")[2])[0]
+    port = _PLACE.fullmatch(place)
+    if port is None or int(port[1] or 0) > 65535:
+        return False
+    if scheme.startswith("postgres"):  # whose reader takes all before the last @ as it is
+        return True
+    try:
+        return bool(urlsplit(url).hostname and (urlsplit(url).port or True))
+    except ValueError:
+        return False
 
 
 class EnvironmentSchema(Schema):
@@ -232,8 +270,8 @@ class EnvironmentSchema(Schema):
     api_tokens = _Lines(names=False, data_key="API_TOKENS", load_default=())
     trusted_proxies = _whole(0, 8, 0)
     public_url = _Address("https://", "http://", data_key="PUBLIC_URL", load_default=None)
-    log_level = _choice("INFO", "DEBUG", "WARNING", "ERROR")
-    log_format = _choice("text", "json")
+    log_level = _choice(*LOG_LEVELS)
+    log_format = _choice(*LOG_FORMATS)
 
     def on_bind_field(self, field_name: str, field_obj: Any) -> None:
         field_obj.data_key = field_obj.data_key or field_name.upper()

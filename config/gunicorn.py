@@ -8,8 +8,9 @@ from typing import Any, NoReturn
 
 from gunicorn.glogging import Logger
 
-from config.environment import drop_broker_secrets, load
+from config.environment import drop_broker_secrets, load, log_settings
 from config.file import ConfigurationFault, Role
+from config.logging import configure_logging
 
 
 def _whole(name: str, otherwise: int) -> int:
@@ -36,7 +37,17 @@ accesslog = None  # a hook's secret may stand in the path
 
 
 class Discreet(Logger):
-    """gunicorn's log without what strangers sent: even a request line that can't be read may hold a hook's secret."""
+    """gunicorn's lines among ours, without what strangers sent: even a request line that can't be read may hold a secret."""
+
+    def setup(self, cfg: Any) -> None:
+        """It logs before the settings are checked, so that faulty ones of these are as if they were not set."""
+        super().setup(cfg)
+        level, style = log_settings(os.environ)
+        configure_logging(level, style)
+        self.error_log.handlers[:] = []
+        # At DEBUG it tells each request's path.
+        self.error_log.setLevel("INFO" if level == "DEBUG" else level)
+        self.error_log.propagate = True
 
     def warning(self, msg: Any, *args: Any, **kwargs: Any) -> None:
         if str(msg).startswith("Invalid request"):

@@ -16,6 +16,7 @@ from sqlalchemy import create_engine, make_url, text
 from app.ledger.connection import Ledger
 from app.ledger.migration import migrate
 from config.environment import User
+from config.logging import configure_logging
 from config.secrets import Secret
 from tests.bench import databases
 from tests.running import _HASH, PASSWORD
@@ -58,6 +59,7 @@ PAGES = (
 
 
 def main(many: int) -> int:
+    configure_logging("ERROR", "text")  # of this process: it would fill the report
     print(f"{'':46}{'SQLite':>24}{'PostgreSQL':>30}")
     print(f"{'':46}" + f"{'1,000':>9}{f'{many:,}':>11}{'ratio':>8}" * 2 + "   milliseconds, median")
     with tempfile.TemporaryDirectory(prefix="flatwire-growth-") as folder, databases(Path(folder)) as urls:

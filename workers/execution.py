@@ -248,8 +248,10 @@ class Execution:
     def _move(self, claim: Claim, step: Step, *answers: Answer) -> None:
         if _may_be_naked(claim, step):
             step = replace(step, attention=Attention.UNPROTECTED)
+        before = claim.status, claim.attention
         self._journal.move(claim, step, *answers)
-        log.info("command_moved", status=step.status, reason=step.reason, attention=step.attention)
+        if before == (claim.status, claim.attention):
+            log.info("command_waits", status=step.status, reason=step.reason, due_in=step.due_in)
 
     def _reconciliation(self, claim: Claim) -> Reconciliation:
         broker, settings = self._broker(claim), self._settings(claim)

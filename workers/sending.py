@@ -1,8 +1,9 @@
 """Making calls that act: each is committed before its first byte leaves, and made once."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -69,11 +70,8 @@ def send(
     if len(jobs) == 1:
         return (jobs[0](),)
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        return tuple(pool.map(_called, jobs))
-
-
-def _called(job: Callable[[], Outcome]) -> Outcome:
-    return job()
+        # What is logged in these threads names the command too.
+        return tuple(made.result() for made in [pool.submit(copy_context().run, job) for job in jobs])
 
 
 def _made(claim: Claim, call: Call[Report], attempt: PastAttempt, started: float) -> Outcome:

@@ -6,6 +6,7 @@ import os
 import secrets
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -138,4 +139,9 @@ def _begin(work: Callable[[str], None], unique: str) -> None:
     for asked in STOPPED_BY:
         signal.signal(asked, signal.SIG_DFL)  # until it has its own there is nothing that must be ended
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPED_BY)
-    work(_name(os.getpid(), unique))
+    name = _name(os.getpid(), unique)
+    try:
+        work(name)
+    except Exception:
+        log.exception("worker_failed", worker=name)  # multiprocessing would print it past the log
+        sys.exit(1)

@@ -15,7 +15,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError, ResourceClosedError
 from sqlalchemy.exc import TimeoutError as NoFreeConnection
 
-from app.ledger import postgresql, sqlite
+from app.ledger import events, postgresql, sqlite
 from app.ledger.waiting import STATEMENT_SECONDS, Breaker, one_deadline
 
 _UNKEEPABLE = re.compile("[\0\ud800-\udfff]")
@@ -59,6 +59,7 @@ class Ledger:
         for the sake of those who wait behind it; others try, for what they know would be lost.
         """
         deadline = time.monotonic() + STATEMENT_SECONDS
+        to_log: list[Any] = []
         with (
             self._unless_silent(self._writes, insist=not awaited),
             one_deadline(),
@@ -66,9 +67,10 @@ class Ledger:
             self._turn_to_write(),
             self.engine.connect() as connection,
         ):
-            connection = connection.execution_options(flatwire_lock_by=deadline)
+            connection = connection.execution_options(flatwire_lock_by=deadline, **{events.TO_LOG: to_log})
             with connection.begin():
                 yield connection
+        events.tell(to_log)
 
     @contextmanager
     def _unless_silent(self, breaker: Breaker, *, insist: bool = False) -> Iterator[None]:

@@ -181,7 +181,7 @@ def _count_delivery(connection: Connection, alert: str) -> None:
     alerts = tables.alerts
     connection.execute(update(alerts).where(alerts.c.id == alert).values(deliveries=alerts.c.deliveries + 1))
     for row in once.commands_of(connection, alert):
-        record(connection, row.id, "delivered_again", row.hook)
+        record(connection, row.id, "delivered_again", row.hook, alert=alert)
 
 
 def _insert_alert(
@@ -244,7 +244,8 @@ def _insert_command(
         "dry_run": wish.dry_run,
     }
     connection.execute(_COMMAND, row)
-    record(connection, command_id, "accepted", actor, {"symbol": wish.symbol} if wish.symbol else None)
+    symbol = {"symbol": wish.symbol} if wish.symbol else None
+    record(connection, command_id, "accepted", actor, symbol, alert=alert)
     if status.final:
         record(connection, command_id, "status", actor, {"from": Status.QUEUED, "to": status})
 

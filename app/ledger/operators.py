@@ -128,7 +128,7 @@ def _insert_retry(connection: Connection, row: Row[Any], actor: str, reason: str
             fixed=False,
         )
     )
-    record(connection, again, "accepted", actor, {"retry_of": row.id, "reason": reason})
+    record(connection, again, "accepted", actor, {"retry_of": row.id, "reason": reason}, alert=row.alert)
     record(connection, row.id, "retried", actor, {"by": again, "reason": reason})
     return again
 

@@ -42,6 +42,7 @@ def engine(url: URL, threads: int) -> Engine:
         pool_size=threads,
         max_overflow=2,
         pool_timeout=0.5,
+        hide_parameters=True,  # what is written must not be read in a traceback
         pool_pre_ping=True,
         pool_recycle=300,
         connect_args={

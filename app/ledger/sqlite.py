@@ -17,7 +17,12 @@ from app.ledger.waiting import STATEMENT_SECONDS, seconds_left
 def engine(url: URL, threads: int) -> Engine:
     """Raises OSError if there is no file and none can be made."""
     engine = create_engine(
-        url, pool_size=threads, max_overflow=2, pool_timeout=0.5, connect_args={"timeout": STATEMENT_SECONDS}
+        url,
+        pool_size=threads,
+        max_overflow=2,
+        pool_timeout=0.5,
+        hide_parameters=True,  # what is written must not be read in a traceback
+        connect_args={"timeout": STATEMENT_SECONDS},
     )
     if url.database and url.database != ":memory:" and "uri" not in url.query:
         _keep_to(Path(url.database).absolute(), engine)

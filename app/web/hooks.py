@@ -44,6 +44,9 @@ LARGEST_BODY = 16 * 1024
 _RATE_WINDOW = 10
 """Seconds over which a hook's own rate is measured."""
 
+_LEAST_SECRET = 8
+"""Characters of a secret that is looked for in names."""
+
 log = structlog.get_logger(__name__)
 hooks = Blueprint("hooks", __name__)
 
@@ -81,7 +84,7 @@ def _take(name: str, secret: str | None) -> Response | tuple[dict[str, Any], int
         _check_source(hook)
         if not dry_run and (wait := _over_its_rate(hook)):
             return _too_fast(hook, wait)
-        return _answer(hook, delivery, fields, dry_run)
+        return _answer(hook, delivery, fields, offered.secret, dry_run)
     except AlertRefused as exc:
         refused = _without_secret(exc, offered.secret)
         alert = None if dry_run else _kept(delivery, refused, refused.faults)
@@ -191,7 +194,9 @@ def _starred(text: str, secret: str) -> str:
     return without(kept_text(text.encode("utf-8", "replace"), secret), secret)
 
 
-def _answer(hook: Hook, delivery: Delivery, fields: dict[str, Any] | AlertRefused, dry_run: bool) -> Any:
+def _answer(
+    hook: Hook, delivery: Delivery, fields: dict[str, Any] | AlertRefused, secret: str, dry_run: bool
+) -> Any:
     if isinstance(fields, AlertRefused):
         raise fields
     try:
@@ -201,10 +206,22 @@ def _answer(hook: Hook, delivery: Delivery, fields: dict[str, Any] | AlertRefuse
             return {"status": "ignored", "alert": None, "reason": str(exc)}, 200
         wish = Wish(commands=(), dedupe_window=hook.dedupe_window, ignored=str(exc))
     else:
+        _check_names(asked, secret)
         if dry_run:
             return _rehearsed(asked)
         wish = _wish(asked, hook)
     return _taken(hook, accept(_ledger(), _with_header_key(delivery), wish), wish)
+
+
+def _check_names(asked: Request, secret: str) -> None:
+    """Raises WrongAlert where the secret stands for an account or an instrument: names are shown and sent on."""
+    if len(secret) < _LEAST_SECRET:
+        return  # it may well be a part of a name
+    for command in asked.commands:
+        for field in ("account", "instrument"):
+            if secret.casefold() in (getattr(command, field, None) or "").casefold():
+                hint = "take it out: it belongs into the address, the header or the field for it"
+                raise WrongAlert(Fault(field, "is the hook's secret", hint))
 
 
 def _taken(hook: Hook, taken: Taken, wish: Wish) -> tuple[dict[str, Any], int]:
@@ -213,9 +230,12 @@ def _taken(hook: Hook, taken: Taken, wish: Wish) -> tuple[dict[str, Any], int]:
         log.info("alert_ignored", hook=hook.name, alert=taken.alert, reason=wish.ignored)
         return {"status": "ignored", "alert": taken.alert, "reason": wish.ignored}, 200
     if taken.duplicate:
+        log.info("alert_repeated", hook=hook.name, alert=taken.alert)
         return {"status": "duplicate", "alert": taken.alert, "commands": summaries}, 200
-    _ring(taken.commands)
-    log.info("alert_accepted", hook=hook.name, alert=taken.alert, commands=len(summaries))
+    with structlog.contextvars.bound_contextvars(alert=taken.alert):
+        _ring(taken.commands)
+    ids = [row.id for row in taken.commands]
+    log.info("alert_accepted", hook=hook.name, alert=taken.alert, commands=ids)
     return {
         "status": "accepted",
         "alert": taken.alert,

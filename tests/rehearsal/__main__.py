@@ -18,6 +18,7 @@ from typing import TypeVar
 
 from app.ledger.connection import Ledger
 from app.ledger.migration import migrate
+from config.logging import configure_logging
 from tests.postgres import PostgresServer
 from tests.rehearsal import acceptance, commits, cutting, doorbell, faults, kills
 from tests.rehearsal.kills import KilledCase, Unreached
@@ -148,6 +149,7 @@ def main() -> int:
     parser.add_argument("series", nargs="*", help=f"some of: {', '.join(SERIES)}; all of them without")
     parser.add_argument("--short", action="store_true", help="a sample of each, in about three minutes")
     options = parser.parse_args()
+    configure_logging("ERROR", "text")  # of this process: it would fill the report
     if strange := set(options.series) - set(SERIES):
         parser.error(f"there is no series {', '.join(sorted(strange))}; there are {', '.join(SERIES)}")
     cutting.be_quiet()

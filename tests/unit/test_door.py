@@ -1,6 +1,7 @@
 """The door in one process, on a real ledger: every answer of the table (docs/alerts.md), and that nothing breaks it."""
 
 import json
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,7 +19,7 @@ from app.ledger.waiting import PAUSE
 from app.web.hooks import LARGEST_BODY
 from tests.conftest import on_both_databases
 from tests.running import eventually
-from tests.web import CLOSE, NEXT_SECRET, OTHER_SECRET, SECRET, Door, problem
+from tests.web import CLOSE, NEXT_SECRET, OTHER_SECRET, SECRET, SECRETS_OF, Door, problem
 
 
 @on_both_databases
@@ -255,6 +256,28 @@ def test_a_refusal_does_not_quote_a_secret_that_stands_in_the_wrong_place(door: 
     kept = door.alert(document["alert"])
     assert SECRET not in answer.text
     assert SECRET not in f"{kept.text} {kept.reason} {kept.errors}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"action": "close", "instrument": "%s"}',
+        '{"action": "close", "ticker": "X %s X", "quantity": 1}',
+        "action=close;instrument=%s",
+        "action=flatten;instrument=%s",
+    ],
+)
+@pytest.mark.parametrize("spell", [str, str.upper])
+def test_a_secret_that_stands_for_a_name_is_refused_and_not_shown_as_one(
+    door: Door, text: str, spell: Callable[[str], str]
+) -> None:
+    secret = SECRETS_OF["shadow"]
+    answer = door.send_to("shadow", text % spell(secret))
+    document = problem(answer, 422, "instrument")
+
+    assert "take it out" in answer.text
+    kept = door.alert(document["alert"])
+    assert secret not in f"{answer.text} {kept.text} {kept.reason} {kept.errors}"
 
 
 @pytest.mark.parametrize(

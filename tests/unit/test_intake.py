@@ -170,7 +170,9 @@ from app.ledger import waiting
 waiting.TRANSACTION_SECONDS, waiting.STATEMENT_SECONDS = 25.0, 20.0  # the machine may be busy
 from app.ledger.connection import Ledger
 from app.ledger.intake import Delivery, Wish, accept
+from config.logging import configure_logging
 
+configure_logging("ERROR", "text")
 ledger = Ledger(sys.argv[1], threads=8)
 wish = Wish([ClosePosition("nt8", "Sim101", "MES 12-26")])
 accept(ledger, Delivery("futures", sys.argv[2].encode(), "to fill the pool", "main"), wish)

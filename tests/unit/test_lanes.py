@@ -177,7 +177,8 @@ def work_in_threads(url: str, floor: Path, names: list[str]) -> None:
 
 def work_in_processes(url: str, floor: Path, names: list[str]) -> None:
     """Two workers a process."""
-    script = "import sys, pathlib; from tests.unit.test_lanes import work_in_threads as work; "
+    script = "from config.logging import configure_logging; configure_logging('ERROR', 'text'); "
+    script += "import sys, pathlib; from tests.unit.test_lanes import work_in_threads as work; "
     script += "work(sys.argv[1], pathlib.Path(sys.argv[2]), sys.argv[3:])"
     processes = [
         subprocess.Popen(

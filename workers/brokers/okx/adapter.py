@@ -192,7 +192,7 @@ class Okx:
             try:
                 # Half of the deadline is left for what the time is needed for.
                 answer = self._send(requests.time_request(), self._settings.deadline / 2, _unguarded)
-                self._clock.keep(answers.time_of(answer))
+                self._clock.keep(answers.time_of(without(answer, self._credential.secrets)))
             except BrokerError as exc:
                 raise NotSent(f"OKX's clock could not be read: {exc.detail}", answer=exc.answer) from exc
             except Unreadable as exc:
