@@ -56,36 +56,37 @@ class Fan:
     """That the limits hold the last of them back."""
 
 
-FANS = (
-    Fan(
-        f"{len(FUTURES_ACCOUNTS)} accounts at CrossTrade",
-        "futures",
-        '{"action": "flatten", "account": "*", "id": "{n}"}',
-        lambda running: _open_accounts(running),
-        lambda running: running.futures,
-        frozenset({"flatten"}),
-        2 * len(FUTURES_ACCOUNTS),
-        (2 * len(FUTURES_ACCOUNTS) - CROSSTRADE_BURST) / CROSSTRADE_RATE,
-    ),
-    Fan(
-        f"{POSITIONS} swaps at OKX",
-        "crypto",
-        '{"action": "flatten", "account": "okx", "id": "{n}"}',
-        lambda running: _open_swaps(running),
-        lambda running: running.crypto,
-        frozenset({"close"}),
-        POSITIONS + 2,
-        0.0,
-    ),
-)
-
-
 def measure(bench: Bench) -> Iterator[Finding]:
     for kind in bench.kinds:
         with _listed(), setting(bench, kind, "futures", "crypto", rate_limit=True) as running:
             running.product.start_workers()
-            for fan in FANS:
+            for fan in fans():
                 yield from _measured(bench, running, kind, fan)
+
+
+def fans() -> tuple[Fan, ...]:
+    return (
+        Fan(
+            f"{len(FUTURES_ACCOUNTS)} accounts at CrossTrade",
+            "futures",
+            '{"action": "flatten", "account": "*", "id": "{n}"}',
+            _open_accounts,
+            lambda running: running.futures,
+            frozenset({"flatten"}),
+            2 * len(FUTURES_ACCOUNTS),
+            (2 * len(FUTURES_ACCOUNTS) - CROSSTRADE_BURST) / CROSSTRADE_RATE,
+        ),
+        Fan(
+            f"{POSITIONS} swaps at OKX",
+            "crypto",
+            '{"action": "flatten", "account": "okx", "id": "{n}"}',
+            _open_swaps,
+            lambda running: running.crypto,
+            frozenset({"close"}),
+            POSITIONS + 2,
+            0.0,
+        ),
+    )
 
 
 def _measured(bench: Bench, running: Setting, kind: str, fan: Fan) -> Iterator[Finding]:

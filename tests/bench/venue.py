@@ -101,7 +101,8 @@ def _walked(bench: Bench, running: Setting, target: Target) -> Walk:
     (sent,) = bench.clients.in_a_row(target, fresh(1))
     assert sent.status == 202, f"answered {sent.status}"
     receipt: Request = eventually(close, 10, "the close comes to the venue")
-    time.sleep(random.uniform(0.08, 0.16))  # it is read back meanwhile; and no sweep is met each time
+    eventually(lambda: running.settled() == running.count(of="commands"), 30, "it is read back")
+    time.sleep(random.uniform(0.02, 0.12))  # else each might meet a sweep, or none
     return Walk(sent, receipt)
 
 
@@ -148,9 +149,7 @@ def _stages(bench: Bench, running: Setting, kind: str, door: Target, many: int) 
         lengths = [(getattr(it, until) - getattr(it, since)) * 1000 for it in told]
         yield Figure(f"{kind}: {name}", "ms", lengths)
     if len(told) < many:
-        yield Note(
-            f"{kind}: {many - len(told)} closes of {many} went out before their ring was heard, by a sweep"
-        )
+        yield Note(f"{kind}: {many - len(told)} of {many} went out by a sweep, before their ring was heard")
 
 
 def _moments(running: Setting, walk: Walk, asked: list[tuple[float, str]]) -> Moments | None:

@@ -1,13 +1,15 @@
 """How the bench counts and tells: medians, quantiles, ratios of pairs, aims."""
 
 import json
+import socket
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.bench.figures import Aim, Figure, Finding, Note, line, page, quantile, spread, told
-from tests.bench.load import Sent, Target, fresh, throughput
+from tests.bench.load import Sent, Target, at_rate, fresh, in_a_row, throughput
 from tests.bench.record import written
 
 MACHINE: dict[str, Any] = {"date": "2026-11-21T10:00:00Z", "commit": "abc1234", "dirty": False, "cores": 2}
@@ -109,6 +111,43 @@ def test_throughput_counts_from_the_first_byte_to_the_last_answer() -> None:
     sent = [Sent(str(number), at=number / 10, late=0.0, took=0.1, status=202) for number in range(10)]
 
     assert throughput(sent) == pytest.approx(10)
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [
+        (b"HTTP/1.1 202 ACCEPTED\r\nContent-Length: 4\r\n\r\nkept", 202),
+        (b"HTTP/1.1 503 UNAVAILABLE\r\nConnection: close\r\ncontent-length: 0\r\n\r\n", 503),
+        (b"HTTP/1.1 202 ACCEPTED\r\nContent-Length: 9\r\n\r\nkept", 0),
+        (b"", 0),
+    ],
+)
+def test_a_sender_tells_the_status_of_whole_answers_alone(answer: bytes, status: int) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            line, _ = server.accept()
+            with line:
+                line.recv(4096)
+                line.sendall(answer)
+
+        serving = threading.Thread(target=serve)
+        serving.start()
+        (sent,) = in_a_row(Target(server.getsockname()[1], "/hooks/x", "close {n}"), ["1"])
+        serving.join()
+
+    assert sent.status == status
+
+
+def test_a_rate_is_kept_though_nothing_is_answered_well() -> None:
+    """Nobody listens: each alert is still sent when it is due."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        sent = at_rate(Target(taken.getsockname()[1], "/", "{n}"), fresh(20), rate=200)
+
+    left = sorted(it.at for it in sent)
+    assert [it.status for it in sent] == [0] * 20
+    assert left[-1] - left[0] >= 0.09
 
 
 def test_no_two_alerts_have_the_same_number() -> None:
