@@ -1,7 +1,7 @@
 """Fifty alerts at the same moment, each on a new connection, while the venue takes a second for each call.
 
-Beside it, at the same moment of another run: fifty for a view that commits one row to the same database and rings once,
-while the same workers wait for the same slow venue.
+Two more came just before, so that both workers are in the midst of slow calls. Beside it, in turns: fifty for a view that
+commits one row to the same database and rings once; nobody hears those rings, so no worker is woken by them.
 """
 
 from collections.abc import Iterator

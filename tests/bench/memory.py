@@ -22,7 +22,7 @@ A_SECOND = 100.0
 """As fast as they are sent, within each step; the next begins when all are closed."""
 ALERT = '{"action": "close", "instrument": "AAPL", "account": "{n}"}'
 MEBIBYTES_MORE = 1.0
-"""That a step of the second half may differ by: an allocator gives back in pieces."""
+"""That the second half may add: an allocator gives back in pieces."""
 LONGEST = 600.0
 
 
