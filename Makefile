@@ -33,9 +33,8 @@ format: .venv/dev.stamp ## Format the code
 fresh: .venv/dev.stamp ## Do what the README says, in a clean clone and a temporary home
 	@$(BIN)/python -m tests.fresh
 
-bench: .venv/dev.stamp ## Measure how long an alert takes, and pages with a million commands (ROWS=100000), on each database
-	@$(BIN)/python -m tests.bench
-	@$(BIN)/python -m tests.growth $(ROWS)
+bench: .venv/dev.stamp ## Measure how fast it is, each figure beside its ceiling (SHORT=1: a trial; SUBJECTS="intake burst")
+	@$(BIN)/python -m tests.bench $(if $(SHORT),--short) $(SUBJECTS)
 
 fuzz: .venv/dev.stamp ## Send 100,000 hostile texts to the door, in one process (TEXTS=1000)
 	@$(BIN)/python -m tests.fuzz $(TEXTS)

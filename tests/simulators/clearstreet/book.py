@@ -251,8 +251,9 @@ class Book:
     def executions(self, account: int | None = None) -> list[Execution]:
         """The fills of the session, oldest first."""
         with self.turn():
-            owner = None if account is None else self._holdings.account(account)
-            return [fill for fill in self._desk.executions if owner in (None, fill.account)]
+            if account is None:
+                return list(self._desk.executions)
+            return self._desk.executions_of(self._holdings.account(account))
 
     # Acting
 

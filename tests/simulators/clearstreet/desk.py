@@ -32,15 +32,23 @@ class OrderDesk:
         self._agenda = agenda
         self._holdings = holdings
         self._orders: dict[str, Order] = {}
+        self._of_accounts: dict[int, list[Order]] = {}
+        """The same orders, oldest first."""
         self._held: dict[str, FillPlan] = {}
         self._closes = itertools.count(1)
         self.executions: list[Execution] = []
+        self._executions_of: dict[int, list[Execution]] = {}
+        """The same, of each account."""
 
     # Finding
 
     def orders(self, account: int | None = None) -> list[Order]:
         """Oldest first."""
-        return [order for order in self._orders.values() if account in (None, order.account)]
+        return list(self._orders.values() if account is None else self._of_accounts.get(account, ()))
+
+    def executions_of(self, account: int) -> list[Execution]:
+        """Oldest first."""
+        return list(self._executions_of.get(account, ()))
 
     def open(
         self, account: int, instrument: Instrument | None = None, side: Side | None = None
@@ -94,6 +102,7 @@ class OrderDesk:
             releases_at=releases_at,
         )
         self._orders[order_id] = order
+        self._of_accounts.setdefault(account, []).append(order)
         return order
 
     def send(self, order: Order, plan: FillPlan) -> None:
@@ -133,6 +142,9 @@ class OrderDesk:
 
     def forget_open(self) -> None:
         self._orders = {order.order_id: order for order in self._orders.values() if not order.open}
+        self._of_accounts = {}
+        for order in self._orders.values():
+            self._of_accounts.setdefault(order.account, []).append(order)
 
     def fill(self, order: Order, quantity: Decimal) -> None:
         """Fill so much of an order, whatever the position is by then."""
@@ -147,7 +159,7 @@ class OrderDesk:
             self._become(order, OrderStatus.FILLED)
         elif order.status is not OrderStatus.PENDING_CANCEL:
             self._become(order, OrderStatus.PARTIALLY_FILLED)
-        self.executions.append(
+        self._keep(
             Execution(
                 execution_id=str(uuid.uuid4()),
                 order_id=order.order_id,
@@ -173,7 +185,13 @@ class OrderDesk:
             order.updated_at -= seconds
             if order.releases_at is not None:
                 order.releases_at -= seconds
-        self.executions = [replace(fill, at=fill.at - seconds) for fill in self.executions]
+        past, self.executions, self._executions_of = self.executions, [], {}
+        for fill in past:
+            self._keep(replace(fill, at=fill.at - seconds))
+
+    def _keep(self, fill: Execution) -> None:
+        self.executions.append(fill)
+        self._executions_of.setdefault(fill.account, []).append(fill)
 
     def _canceled(self, order: Order) -> None:
         if order.status is OrderStatus.PENDING_CANCEL:
