@@ -190,7 +190,7 @@ def _export(options: argparse.Namespace) -> int:
 def _prune(options: argparse.Namespace) -> int:
     with _open_ledger() as ledger:
         if options.dry_run:
-            print(f"{archive.prunable(ledger, options.older_than)} alert(s) would be deleted")
+            print(f"{archiving.prunable(ledger, options.older_than)} alert(s) would be deleted")
             return 0
         try:
             with archiving.archived_in(options.archive) if options.archive else nullcontext(_forget) as keep:

@@ -301,6 +301,14 @@ class ScheduleSchema(StrictSchema):
     text = Text(required=True)
     late = Seconds(10, 86400, load_default=120.0)
 
+    @validates_schema
+    def make_up_for_one_run_at_most(self, data: dict[str, Any], **_kw: Any) -> None:
+        gap = Timetable(data["cron"], data["timezone"]).shortest_gap()
+        if data["late"] > gap:
+            hint = "lower it: a run that was missed would be made up for beside the one after it"
+            message = f"is longer than the {gap:g} s between two runs"
+            raise ValidationError({"late": {"message": message, "hint": hint}})
+
 
 class NotifySchema(StrictSchema):
     """The `[notify]` table."""

@@ -85,9 +85,7 @@ class Looking:
 
     def _positions(self, name: str) -> dict[str, Any]:
         broker, _ = self.brokers[name]
-        began = time.monotonic()
-        found = reading(broker, name, partial(self.may_call, name))
-        return {**found, "took": round(time.monotonic() - began, 1)}
+        return reading(broker, name, partial(self.may_call, name))
 
     def _preview(self, command: Command) -> dict[str, Any]:
         """The requests that would go out now, in their order, and what they would leave."""
@@ -111,12 +109,14 @@ class Looking:
 def reading(
     broker: Broker, name: str, may_call: Callable[[float], bool] = lambda seconds: True
 ) -> dict[str, Any]:
-    """What is open at a broker now, and what of it the venue does not show. Raises BrokerError."""
-    observation = Observation(broker, _nobodys(FlattenEverything(name), may_call))
+    """What is open at a broker now, what of it the venue does not show, and its slowest call. Raises BrokerError."""
+    claim = _nobodys(FlattenEverything(name), may_call)
+    observation = Observation(broker, claim)
     positions = observation.positions()
     return {
         "positions": [position_json(position) for position in positions],
         "unreadable": dict(observation.unreadable),
+        "slowest": round(max((read.seconds for read in claim.reads), default=0.0), 1),
     }
 
 

@@ -59,9 +59,8 @@ def run(name: str, settings: Settings) -> None:
         _started(housekeeping.run, "housekeeping"),
         _started(partial(looking.run, stopping), "looking"),
     ]
-    if scheduled := settings.configuration.schedules:
-        scheduling = Scheduling(ledger, scheduled.values(), doorbell.ring)
-        threads.append(_started(partial(scheduling.run, stopping), "scheduling"))
+    scheduling = Scheduling(ledger, settings.configuration.schedules.values(), doorbell.ring)
+    threads.append(_started(partial(scheduling.run, stopping), "scheduling"))
     threads += [_started(sweep.run, f"sweep {broker}") for sweep, broker in zip(sweeps, brokers, strict=True)]
     log.info("worker_started", worker=name, brokers=list(settings.configuration.brokers))
     if settings.redis_url is None:

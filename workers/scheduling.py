@@ -40,7 +40,7 @@ class Scheduling:
         self._schedules = tuple(scheduled)
         self._ring = ring
         self._clock = clock
-        self._seen_to: dict[str, datetime] = {}
+        self._seen_to: dict[str, datetime] | None = None
 
     def run(self, stopping: Stopping) -> None:
         while not stopping.is_set():
@@ -49,42 +49,49 @@ class Scheduling:
     def once(self) -> float:
         """See to what has come due. The seconds until the next look."""
         try:
-            return self._look()
+            moment = min(readers.moment(self._ledger), self._clock())
+            if self._seen_to is None:
+                self._seen_to = self._begin(moment)
+            return min([EVERY, *(self._see_to(schedule, moment) for schedule in self._schedules)])
         except LedgerUnavailable as exc:
             log.warning("ledger_unavailable", reason=str(exc))
         except Exception:
             log.exception("scheduling_failed")
         return AGAIN
 
-    def _look(self) -> float:
-        if not self._seen_to:
-            self._begin()
-        moment = min(readers.moment(self._ledger), self._clock())
-        waits = [EVERY]
-        for schedule in self._schedules:
-            for run in self._due(schedule, moment):
-                self._send(schedule, run, late=_late(schedule, run, moment))
-            if moment > self._seen_to[schedule.name]:
-                schedules.looked(self._ledger, schedule.name, str(schedule.timetable), moment)
-                self._seen_to[schedule.name] = moment
-            if (following := next(schedule.timetable.runs(moment), None)) is not None:
-                waits.append((following - moment).total_seconds())
-        return max(SHORTEST, min(waits))
-
-    def _begin(self) -> None:
-        """Learn what others have seen to before this process was there."""
+    def _begin(self, moment: datetime) -> dict[str, datetime]:
+        """Forget what the file has no more, and learn what others have seen to before this process was there."""
         timetables = [(it.name, str(it.timetable)) for it in self._schedules]
         schedules.forget_others(self._ledger, timetables)
-        self._seen_to = {
-            name: schedules.known_until(self._ledger, name, timetable) for name, timetable in timetables
+        return {
+            name: schedules.known_until(self._ledger, name, timetable, moment)
+            for name, timetable in timetables
         }
 
-    def _due(self, schedule: Schedule, moment: datetime) -> list[datetime]:
-        """The runs whose time has come since the last look. Of those that are late only the last: it tells of all."""
+    def _see_to(self, schedule: Schedule, moment: datetime) -> float:
+        """Send what has come due of one schedule; a bug in it must not stop the others. Raises LedgerUnavailable."""
+        try:
+            return self._sent(schedule, moment)
+        except LedgerUnavailable:
+            raise
+        except Exception:
+            log.exception("scheduling_failed", schedule=schedule.name)
+            return AGAIN
+
+    def _sent(self, schedule: Schedule, moment: datetime) -> float:
+        assert self._seen_to is not None
+        for run in self._due(schedule, self._seen_to[schedule.name], moment):
+            self._send(schedule, run, late=_late(schedule, run, moment))
+        if moment > self._seen_to[schedule.name]:
+            schedules.looked(self._ledger, schedule.name, str(schedule.timetable), moment)
+            self._seen_to[schedule.name] = moment
+        following = next(schedule.timetable.runs(moment), None)
+        return EVERY if following is None else max(SHORTEST, (following - moment).total_seconds())
+
+    def _due(self, schedule: Schedule, since: datetime, moment: datetime) -> list[datetime]:
+        """The runs whose time has come since then. Of those that are late only the last: it tells of all."""
         found: list[datetime] = []
-        for run in takewhile(
-            lambda run: run <= moment, schedule.timetable.runs(self._seen_to[schedule.name])
-        ):
+        for run in takewhile(lambda run: run <= moment, schedule.timetable.runs(since)):
             if found and _late(schedule, run, moment):
                 found.pop()
             found.append(run)

@@ -31,7 +31,7 @@ LOOK_EVERY = 60.0
 BAD_LOOKS = 2
 """Looks in a row that must find it so: one lost answer is no news."""
 SLOW = 5.0
-"""Seconds for a list of positions after which an exit may be late: a close takes several calls."""
+"""Seconds for one call after which an exit may be late: a close takes several."""
 UNREAD = 30.0
 """Seconds for which a question may wait: another may have asked it just now."""
 
@@ -112,8 +112,8 @@ class Watch:
             row = readings.get(name)
             answer = (row.answer or {}) if row else {}
             problem = answer.get("problem")
-            if not problem and (took := answer.get("took", 0.0)) > SLOW:
-                problem = f"it is slow: {took:g} s for its open positions"
+            if not problem and (slowest := answer.get("slowest", 0.0)) > SLOW:
+                problem = f"it is slow: {slowest:g} s for a list of positions"
             unread = row and (row.answered_at is None or row.answered_at < row.asked_at)
             if row and unread and (waits := (moment - row.asked_at).total_seconds()) >= UNREAD:
                 problem = f"no worker read it for {waits:.0f} s"

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice, pairwise
+from math import inf
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
@@ -13,6 +15,9 @@ from app.alerts.grammar import fields_of
 from app.alerts.hooks import Hook
 from app.alerts.mapping import Request, request_of
 from app.strict import Fault
+
+LOOKED_AHEAD = 200
+"""Runs that are looked at for how close together they come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,11 @@ class Timetable:
             run = local.astimezone(UTC)
             if run > after:  # in the hour that comes twice, cron's own beginning may lie in its first
                 yield run
+
+    def shortest_gap(self) -> float:
+        """The least time between two of the next runs, in seconds."""
+        coming = list(islice(self.runs(datetime.now(UTC)), LOOKED_AHEAD))
+        return min(((later - run).total_seconds() for run, later in pairwise(coming)), default=inf)
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,16 +40,21 @@ class Ledger:
         return self.engine.dialect.name == "sqlite"
 
     @contextmanager
-    def reading(self) -> Iterator[Connection]:
-        """A transaction that only reads. Raises LedgerUnavailable, at once if the ledger is known to be silent."""
+    def reading(self, *, of_one_moment: bool = False) -> Iterator[Connection]:
+        """A transaction that only reads. Raises LedgerUnavailable, at once if the ledger is known to be silent.
+
+        `of_one_moment`: all its statements see the same; SQLite's do anyway.
+        """
         with (
             self._unless_silent(self._reads),
             one_deadline(),
             self.translated(),
             self.engine.connect() as connection,
-            connection.begin(),
         ):
-            yield connection
+            if of_one_moment and not self.sqlite:
+                connection = connection.execution_options(isolation_level="REPEATABLE READ")
+            with connection.begin():
+                yield connection
 
     @contextmanager
     def writing(self, *, awaited: bool = False) -> Iterator[Connection]:

@@ -65,6 +65,10 @@ def _of_another(
     if found.expires_at is None and found.body != row["body"]:
         raise KeyReused(found.alert)
     ran_out = found.expires_at is not None and found.expires_at <= moment
+    # Locked, lest it be pruned just now. One that is there no more was settled long ago.
+    first = select(tables.alerts.c.seq).where(tables.alerts.c.id == found.alert).with_for_update()
+    if not ran_out and connection.execute(first).first() is None:
+        return str(found.alert)
     if not ran_out and not _did_not_happen(connection, found.alert, asks=asks, dry_run=dry_run):
         return str(found.alert)
     if not ran_out:
@@ -98,14 +102,12 @@ def _pass_on(connection: Connection, first: str, alert: str) -> None:
 def _did_not_happen(connection: Connection, alert: str, *, asks: bool, dry_run: bool) -> bool:
     """Whether nothing that the alert asked for is open, done, or may have happened in part.
 
-    One that was ignored, or only shown, is another when its hook has learnt what to do with it. One that is there no
-    more was settled long ago.
+    One that was ignored, or only shown, is another when its hook has learnt what to do with it.
     """
     commands, closed, attempts = tables.commands.c, tables.closed_positions.c, tables.attempts.c
     rows = commands_of(connection, alert)
     if not rows:
-        ignored = select(tables.alerts.c.seq).where(tables.alerts.c.id == alert)
-        return asks and connection.execute(ignored).first() is not None
+        return asks
     if all(row.dry_run for row in rows):
         return not dry_run
     harmless = {Status.EXPIRED, Status.NOTHING_OPEN, Status.GAVE_UP}

@@ -7,9 +7,13 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+from alembic import command
 from sqlalchemy import make_url
 
-from tests.conftest import on_both_databases
+from app.ledger.connection import Ledger
+from app.ledger.migration import _config, migrate
+from app.ledger.schema import check_schema
+from tests.conftest import on_both_databases, on_postgresql
 from tests.running import ROOT, Product, eventually
 
 PAGE = (ROOT / "docs" / "housekeeping.md").read_text()
@@ -21,13 +25,17 @@ def command_of(beginning: str) -> str:
     return found[0] if found else re.findall(rf"`({re.escape(beginning)}[^`]*)`", PAGE)[0]
 
 
-def do(product: Product, command: str) -> None:
+def do(product: Product, line: str) -> None:
     """Run one of the page's commands, where an operator would."""
-    url = make_url(product.database_url).set(drivername="postgresql").render_as_string(hide_password=False)
+    run(line, product.database_url, product.folder)
+
+
+def run(line: str, database_url: str, folder: Path) -> None:
+    url = make_url(database_url).set(drivername="postgresql").render_as_string(hide_password=False)
     path = os.pathsep.join([str(Path(sys.executable).parent), *postgresql_programs(), os.environ["PATH"]])
     done = subprocess.run(
-        ["bash", "-euc", command],
-        cwd=product.folder,
+        ["bash", "-euc", line],
+        cwd=folder,
         env={"PATH": path, "DATABASE_URL": url},
         capture_output=True,
         text=True,
@@ -46,7 +54,8 @@ def postgresql_programs() -> list[str]:
 
 def ledger_is_put_back(product: Product, kind: str) -> None:
     if kind == "postgresql":
-        do(product, command_of("pg_restore"))
+        do(product, command_of("    psql").strip())
+        do(product, command_of("    pg_restore").strip())
         return
     for file in re.findall(r"`(var/flatwire\.db-\w+)`", PAGE):
         (product.folder / file).unlink(missing_ok=True)
@@ -89,3 +98,24 @@ def test_a_ledger_of_yesterday_sends_nothing_until_somebody_has_looked(
     fresh = product.accepted("close 2 MES 12-26")
     assert product.settled(fresh)["status"] == "closed"
     assert product.held() == 3
+
+
+@on_postgresql
+def test_a_backup_of_an_older_version_is_migrated_once_it_is_back(tmp_path: Path, database_url: str) -> None:
+    ledger = Ledger(database_url)
+    with ledger.engine.begin() as connection:
+        config = _config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0006")
+    dump, restore = (
+        command_of("pg_dump"),
+        (command_of("    psql").strip(), command_of("    pg_restore").strip()),
+    )
+    run(dump, database_url, tmp_path)
+    migrate(ledger)
+    for line in restore:
+        run(line, database_url, tmp_path)
+
+    assert migrate(ledger)[0] == "0006"
+    check_schema(ledger)
+    ledger.dispose()

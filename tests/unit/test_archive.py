@@ -1,6 +1,7 @@
 """Old alerts leave the ledger whole, after they were kept elsewhere, and nothing that is needed leaves it."""
 
 import json
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,16 @@ from sqlalchemy.exc import DBAPIError
 
 from app import archiving
 from app.domain.failures import Refused
-from app.ledger import archive, notices, tables
+from app.ledger import archive, notices, readers, tables
 from app.ledger.archive import Document
+from app.ledger.claims import Claims
 from app.ledger.connection import Ledger
+from app.ledger.events import record
 from app.ledger.intake import Delivery, Wish, accept, refuse
 from app.ledger.notices import Cause
 from app.ledger.once import KeyReused
 from app.ledger.operators import NoSuchCommand, acknowledge, retry
-from tests.conftest import on_both_databases
+from tests.conftest import on_both_databases, on_postgresql
 from tests.desk import LOST, Desk, raises
 from tests.shop import MES, SIM, Shop, part, whole
 
@@ -139,14 +142,14 @@ def test_what_is_young_open_in_doubt_or_asks_for_somebody_stays(shop: Shop) -> N
     assert shop.history(asking).command.attention == "rejected"
     grow_old(ledger, DAYS + 1)
     newest(shop)
-    assert (pruned(ledger), archive.prunable(ledger, DAYS)) == ([], 0)
+    assert (pruned(ledger), archiving.prunable(ledger, DAYS)) == ([], 0)
 
     acknowledge(ledger, asking, "ada", "closed by hand")
     newest(shop)
-    assert (pruned(ledger), archive.prunable(ledger, DAYS)) == ([], 0)  # somebody looked at it just now
+    assert (pruned(ledger), archiving.prunable(ledger, DAYS)) == ([], 0)  # somebody looked at it just now
     grow_old(ledger, DAYS + 1)
     newest(shop)
-    assert archive.prunable(ledger, DAYS) >= 1
+    assert archiving.prunable(ledger, DAYS) >= 1
     (document, *_) = pruned(ledger)
     assert document["commands"][0]["id"] == asking
     assert shop.history(doubtful).command.status == "in_doubt"
@@ -181,7 +184,7 @@ def test_a_command_that_is_retried_meanwhile_stays(shop: Shop) -> None:
     newest(shop)
     grow_old(ledger, DAYS + 1)
     newest(shop)
-    assert archive.prunable(ledger, DAYS) == 2
+    assert archiving.prunable(ledger, DAYS) == 2
     again = retry(ledger, command_id, "ada", "now", max_age=300)
 
     assert len(pruned(ledger)) == 1
@@ -248,6 +251,129 @@ def test_many_are_deleted_in_several_transactions(ledger: Ledger, monkeypatch: p
 
 
 @on_both_databases
+def test_nobody_waits_while_what_goes_is_written_down(shop: Shop) -> None:
+    closed_long_ago(shop)
+    newest(shop)
+    others = Ledger(shop.ledger.url.render_as_string(hide_password=False))
+
+    def slow_disk(documents: Sequence[Document]) -> None:
+        accept(others, Delivery("futures", b"meanwhile", "meanwhile", "main"), Wish([whole("NQ 12-26")]))
+        assert Claims(others, "other").take(["nt8"])
+
+    assert archiving.prune(shop.ledger, DAYS, slow_disk) == 1
+    others.dispose()
+
+
+@on_both_databases
+def test_what_came_again_or_was_looked_at_while_it_was_written_down_stays(shop: Shop) -> None:
+    command_id = closed_long_ago(shop)
+    newest(shop)
+    (first,) = (it["id"] for it in archive.prunable(shop.ledger, next(archive.chunks(shop.ledger, DAYS))))
+    for change in ("deliveries = deliveries + 1", "deliveries = deliveries"):
+
+        def meanwhile(documents: Sequence[Document], change: str = change) -> None:
+            with shop.ledger.writing() as connection:
+                connection.execute(text(f"UPDATE alerts SET {change} WHERE id = :it"), {"it": first})
+                if change == "deliveries = deliveries":
+                    record(connection, command_id, "looked_at", "ada")
+
+        assert archiving.prune(shop.ledger, DAYS, meanwhile) == 0
+    assert shop.history(command_id).command.status == "closed"
+
+
+@on_postgresql
+def test_a_repeat_that_meets_its_own_pruning_waits_for_it_or_keeps_it(shop: Shop) -> None:
+    delivery = Delivery("futures", b"x", "x", "main", header_key="a key")
+    first = accept(shop.ledger, delivery, Wish([part(4)]))
+    shop.work()
+    shop.wait(5)
+    grow_old(shop.ledger, DAYS + 1)
+    newest(shop)
+    chunk = next(archive.chunks(shop.ledger, DAYS))
+    documents = archive.prunable(shop.ledger, chunk)
+    assert [it["id"] for it in documents] == [first.alert]
+    with shop.ledger.writing() as connection:  # a repeat that counts itself just now
+        connection.execute(text("UPDATE alerts SET deliveries = 2 WHERE id = :it"), {"it": first.alert})
+        assert archive.prune(shop.ledger, chunk, documents) == 0
+
+    with shop.ledger.writing() as connection:  # it is being deleted just now
+        connection.execute(text("SELECT 1 FROM alerts WHERE id = :it FOR UPDATE"), {"it": first.alert})
+        repeat = threading.Thread(target=accept, args=(shop.ledger, delivery, Wish([part(4)])))
+        repeat.start()
+        repeat.join(0.3)
+        assert repeat.is_alive()
+        commands = text("SELECT id FROM commands WHERE alert = :it")
+        (command,) = connection.execute(commands, {"it": first.alert}).scalars()
+        for table in ("attempts", "closed_positions", "events"):
+            connection.execute(text(f"DELETE FROM {table} WHERE command = :it"), {"it": command})
+        connection.execute(text("DELETE FROM commands WHERE id = :it"), {"it": command})
+        connection.execute(text("DELETE FROM alerts WHERE id = :it"), {"it": first.alert})
+    repeat.join(10)
+    again = accept(shop.ledger, delivery, Wish([part(4)]))
+    assert (again.duplicate, again.alert) == (True, first.alert)
+
+
+@on_both_databases
+def test_the_last_that_each_hook_heard_stays(ledger: Ledger) -> None:
+    for hook, number in (("quiet", 1), ("busy", 2), ("busy", 3)):
+        refuse(ledger, Delivery(hook, b"x", f"text {number}", "main"), "is no order", [])
+    grow_old(ledger, DAYS + 1)
+
+    assert [it["text"] for it in pruned(ledger)] == ["text 2"]
+    assert readers.last_heard(ledger, "quiet") is not None
+
+
+@on_both_databases
+def test_what_a_wider_close_took_over_stays_as_long_as_that_goes_on(shop: Shop) -> None:
+    (first,), (second,) = shop.take(part(1)), shop.take(whole("NQ 12-26"))
+    with shop.ledger.writing() as connection:
+        done = text(
+            "UPDATE commands SET status = 'superseded', superseded_by = :by, due_at = NULL, "
+            "settled_at = accepted_at WHERE id = :it"
+        )
+        connection.execute(done, {"by": second, "it": first})
+    grow_old(shop.ledger, DAYS + 1)
+    shop.take(whole("ES 12-26"))
+
+    assert pruned(shop.ledger) == []
+
+
+def test_half_a_line_of_a_full_disk_swallows_no_alert(shop: Shop, tmp_path: Path) -> None:
+    closed_long_ago(shop)
+    newest(shop)
+    path = tmp_path / "archive.jsonl"
+    path.write_text('{"id": "whole"}\n{"id": "ha')
+    with archiving.archived_in(path) as keep:
+        archiving.prune(shop.ledger, DAYS, keep)
+
+    lines = path.read_text().splitlines()
+    assert lines[:2] == ['{"id": "whole"}', '{"id": "ha']
+    assert json.loads(lines[2])["commands"][0]["status"] == "closed"
+
+
+@on_both_databases
+def test_an_export_beside_a_prune_shows_each_alert_whole(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed_long_ago(shop)
+    newest(shop)
+    documents = archive._documents
+
+    def meanwhile(connection: Connection, rows: Any) -> list[Document]:
+        monkeypatch.undo()
+        archiving.prune(shop.ledger, DAYS, forget)
+        return documents(connection, rows)
+
+    monkeypatch.setattr(archive, "_documents", meanwhile)
+    exported = list(archive.documents(shop.ledger))
+    assert [len(it["commands"]) for it in exported] == [1, 1]
+    assert len(exported[0]["commands"][0]["events"]) > 3
+    assert rows(shop.ledger)["alerts"] == 1
+
+
+def forget(documents: Sequence[Document]) -> None:
+    pass
+
+
+@on_both_databases
 def test_events_of_this_week_or_of_what_is_open_can_not_be_deleted(shop: Shop) -> None:
     ledger = shop.ledger
     shop.desk.script("close", raises(LOST))
@@ -266,7 +392,9 @@ def test_events_of_this_week_or_of_what_is_open_can_not_be_deleted(shop: Shop) -
 
 @on_both_databases
 def test_what_lies_beside_goes_too_but_for_what_lasts(ledger: Ledger) -> None:
-    causes = [Cause(about, "health", "text") for about in ("command 1 gave_up", "health redis a", "alert 2")]
+    (command,) = accept(ledger, Delivery("f", b"c", "c", "main"), Wish([whole()], dedupe_window=0)).commands
+    abouts = (f"command {'1' * 32} gave_up", "health redis a", "alert 2", f"command {command.id} in_doubt")
+    causes = [Cause(about, "health", "text") for about in abouts]
     notices.note(ledger, causes, ["here"])
     notices.watched_since(ledger, "hook futures")
     notices.over(ledger, "health redis a")
@@ -280,9 +408,14 @@ def test_what_lies_beside_goes_too_but_for_what_lasts(ledger: Ledger) -> None:
     pruned(ledger)
 
     with ledger.reading() as connection:
-        abouts = set(connection.execute(select(tables.notices.c.about)).scalars())
+        found = set(connection.execute(select(tables.notices.c.about)).scalars())
         keys = connection.execute(select(func.count()).select_from(tables.alert_keys)).scalar()
-    assert abouts == {"watch hook futures", "health broker nt8", "command 3 expired"}
+    assert found == {
+        "watch hook futures",
+        "health broker nt8",
+        "command 3 expired",
+        f"command {command.id} in_doubt",
+    }
     assert keys == 1
 
 

@@ -334,15 +334,15 @@ def test_a_broker_that_can_not_be_read_is_told_before_an_exit_needs_it(ledger: L
                 update(tables.questions).values(asked_at=from_now(-70), answered_at=from_now(-69))
             )
 
-    good: dict[str, Any] = {"positions": [], "took": 0.2}
-    away, slow = {"problem": "NinjaTrader is not connected"}, {"positions": [], "took": 6.2}
+    good: dict[str, Any] = {"positions": [], "slowest": 0.2}
+    away, slow = {"problem": "NinjaTrader is not connected"}, {"positions": [], "slowest": 6.2}
     for found in (good, away, away, good, slow, good, slow, slow, slow, good, good):
         reads(found)
         told(it)
     assert [text.partition(": ")[2].partition(" http")[0] for _, text in box.messages] == [
         "broker nt8: NinjaTrader is not connected",
         "broker nt8 answers again",
-        "broker nt8: it is slow: 6.2 s for its open positions",
+        "broker nt8: it is slow: 6.2 s for a list of positions",
         "broker nt8 answers again",
     ]
 

@@ -60,7 +60,7 @@ class Worker:
 
 def known_since(ledger: Ledger, at: datetime, of: Schedule | None = None) -> None:
     of = of or schedule()
-    schedules.looked(ledger, of.name, str(of.timetable), at)
+    schedules.known_until(ledger, of.name, str(of.timetable), at)
 
 
 def commands(ledger: Ledger) -> list[tuple[str, str, str | None]]:
@@ -116,7 +116,7 @@ def test_many_workers_that_see_it_at_once_make_one_alert(ledger: Ledger) -> None
 
 def test_a_schedule_that_is_new_has_missed_nothing(ledger: Ledger) -> None:
     worker = Worker(ledger)
-    worker.look(after(1))  # the row is made by the ledger's clock, which is past all of that
+    worker.look(after(1))
     worker.look(after(60))
 
     assert commands(ledger) == []
@@ -147,14 +147,19 @@ def test_a_run_that_is_late_says_why_and_an_operator_can_retry_it(ledger: Ledger
     assert commands(ledger)[1] == ("flatten", "queued", None)
 
 
-def test_of_many_late_runs_the_last_tells_of_all_and_what_is_not_late_is_done(ledger: Ledger) -> None:
-    each_minute = schedule(FILE.replace("55 15 * * 1-5", "* * * * *"))
-    known_since(ledger, before(7 * 86400), each_minute)
-    worker = Worker(ledger, each_minute)
-    worker.look(after(130))  # 19:57:10
+def each_minute() -> Schedule:
+    return schedule(FILE.replace("55 15 * * 1-5", "* * * * *").replace('text = "', 'late = 60\ntext = "'))
 
-    # 19:55 is late, 19:56 and 19:57 are not
-    assert [status for _, status, _ in commands(ledger)] == ["expired", "queued", "queued"]
+
+def test_of_many_late_runs_the_last_tells_of_all_and_what_is_not_late_is_done(ledger: Ledger) -> None:
+    known_since(ledger, before(7 * 86400), each_minute())
+    worker = Worker(ledger, each_minute())
+    worker.look(after(130))  # 19:57:10: 19:56 is late, 19:57 is not
+
+    assert [status for _, status, _ in commands(ledger)] == ["expired", "queued"]
+    with ledger.reading() as connection:
+        reason = connection.execute(select(tables.commands.c.reason)).scalars().first()
+    assert "fired at 2026-03-10T19:56:00Z" in reason
 
 
 def test_a_change_of_its_times_begins_it_anew(ledger: Ledger) -> None:
@@ -166,13 +171,62 @@ def test_a_change_of_its_times_begins_it_anew(ledger: Ledger) -> None:
     assert commands(ledger) == []
 
 
-def test_what_is_taken_out_of_the_file_and_put_back_has_missed_nothing(ledger: Ledger) -> None:
+@pytest.mark.parametrize("others", [(), ("noon",)])
+def test_what_is_taken_out_of_the_file_and_put_back_has_missed_nothing(
+    ledger: Ledger, others: tuple[str, ...]
+) -> None:
     known_since(ledger, before(3600))
-    other = schedule(FILE.replace("session-end", "noon"), "noon")
-    Worker(ledger, other).look(before(1800))
+    without = Worker(ledger)
+    without.scheduling._schedules = tuple(
+        schedule(FILE.replace("session-end", name), name) for name in others
+    )
+    without.look(before(1800))
     Worker(ledger).look(after(1))
+    Worker(ledger).look(after(2))
 
     assert commands(ledger) == []
+
+
+def test_an_old_worker_does_not_bring_back_what_a_newer_file_has_no_more(ledger: Ledger) -> None:
+    known_since(ledger, before(3600))
+    old, changed = Worker(ledger), schedule(FILE.replace("55 15", "0 20"))
+    old.look(before(1800))
+    Worker(ledger, changed).look(before(1700))
+    old.look(before(1600))
+    back = Worker(ledger)
+    back.look(after(1))  # the old times again, after they were gone
+
+    assert commands(ledger) == []
+
+
+def test_a_bug_with_one_schedule_does_not_stop_the_others(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noon = schedule(FILE.replace("session-end", "noon"), "noon")
+    known_since(ledger, before(3600))
+    known_since(ledger, before(3600), noon)
+    worker = Worker(ledger, schedule(), noon)
+    send = Scheduling._send
+
+    def bug(self: Scheduling, of: Schedule, run: datetime, *, late: bool) -> None:
+        if of.name == "session-end":
+            raise RuntimeError("nobody thought of this")
+        send(self, of, run, late=late)
+
+    monkeypatch.setattr(Scheduling, "_send", bug)
+    assert worker.look(after(1)) == AGAIN
+    monkeypatch.undo()
+    assert len(commands(ledger)) == 1
+    worker.look(after(2))
+    assert len(commands(ledger)) == 2
+
+
+def test_a_ledger_whose_clock_is_ahead_hides_no_run_of_a_new_schedule(ledger: Ledger) -> None:
+    worker = Worker(ledger)  # its clock says March, the ledger's November
+    worker.look(before(60))
+    worker.look(after(1))
+
+    assert commands(ledger) == [("flatten", "queued", None)]
 
 
 def test_a_new_worker_that_knows_it_no_more_takes_no_run_from_those_who_do(ledger: Ledger) -> None:
@@ -201,13 +255,10 @@ def test_while_the_ledger_is_away_it_is_tried_again(ledger: Ledger) -> None:
 
 
 def test_a_machine_whose_clock_is_ahead_flattens_nothing_early(ledger: Ledger) -> None:
-    ahead = datetime.now(UTC) + timedelta(days=2)
-    each_minute = schedule(FILE.replace("55 15 * * 1-5", "* * * * *"))
-    known_since(
-        ledger, datetime.now(UTC).replace(second=0, microsecond=0) + timedelta(minutes=2), each_minute
-    )
-    worker = Worker(ledger, each_minute)
-    worker.look(ahead)
+    now = datetime.now(UTC)
+    known_since(ledger, now.replace(second=0, microsecond=0) + timedelta(minutes=2), each_minute())
+    worker = Worker(ledger, each_minute())
+    worker.look(now + timedelta(days=2))
 
     assert commands(ledger) == []
 
@@ -339,6 +390,8 @@ HOOKS, SCHEDULE = FILE.split("[schedules")
         ("flatten Sim101", "action=flatten;account=Sim101;key=x", "text", "carries a secret take it out"),
         ("flatten Sim101", "action=flatten;account=Sim101;time={{timenow}}", "text", "time"),
         ('text = "', 'late = 5\ntext = "', "late", "must be from 10 to 86400 seconds"),
+        ('text = "', 'late = 86401\ntext = "', "late", "must be from 10 to 86400 seconds"),
+        ("55 15 * * 1-5", "*/1 * * * *", "late", "is longer than the 60 s between two runs lower it"),
         ('text = "', 'lat = 5\ntext = "', "lat", 'is not known here did you mean "late"?'),
     ],
 )

@@ -21,9 +21,13 @@ def upgrade() -> None:
         )
         return
     now = "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)"
-    op.execute("DROP TRIGGER events_append_only ON events")
+    server = op.get_bind().dialect.server_version_info or ()
+    if server < (
+        14,
+    ):  # to drop one waits for whoever reads the table, a backup say, and all writers behind it
+        op.execute("DROP TRIGGER events_append_only ON events")
     op.execute(
-        "CREATE TRIGGER events_append_only BEFORE UPDATE OR TRUNCATE ON events "
+        f"CREATE {'OR REPLACE ' if server >= (14,) else ''}TRIGGER events_append_only BEFORE UPDATE OR TRUNCATE ON events "
         "FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()"
     )
     op.execute(
