@@ -203,7 +203,10 @@ class Execution:
         taken = Step(Status.WORKING, due_in=0, holdings=holdings, fixed=fixed)
         self._journal.move(claim, taken, outcome.answer, keep=True)
         claim.closes += (outcome.attempt,)
-        self._follow(claim, self._reconciliation(claim).verify())
+        if self.claims.others_wait(claim.command.broker):
+            self.claims.release(claim)  # what is to go out comes before what is read back
+        else:
+            self._follow(claim, self._reconciliation(claim).verify())
 
     def _reported(self, claim: Claim, report: Report) -> tuple[Holding, ...] | None:
         """Before and target of a close that went out at once, from the answer's snapshot."""

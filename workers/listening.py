@@ -2,6 +2,7 @@
 
 import secrets
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -13,20 +14,26 @@ from redis.backoff import ExponentialWithJitterBackoff
 from redis.retry import Retry
 from rq import Queue, SimpleWorker
 from rq.exceptions import StopRequested
+from rq.job import Job
 from rq.serializers import JSONSerializer
 
+from app.ledger.connection import LedgerUnavailable
 from app.queueing import QUEUE, DoorbellJob, connect
 from workers.stopping import Stopping
 
 log = structlog.get_logger(__name__)
 
 AFTER_A_FAILURE = 2.0
+WORKER_TTL = 60
+"""Seconds after which Redis forgets us. By RQ's own a worker is deaf for seven minutes on a half-open connection."""
+BEAT_EVERY = 10.0
 
 
 class Listener(SimpleWorker):
     """RQ's worker in this process. It stops warm, however often it is told to."""
 
     stopping: Stopping
+    beaten_at: float = float("-inf")
     failure: RedisError | None = None
     """Of Redis, that ended the work."""
 
@@ -42,6 +49,29 @@ class Listener(SimpleWorker):
         except RedisError as exc:
             self.failure = exc
             raise StopRequested from exc
+
+    def execute_job(self, job: Job, queue: Queue) -> None:
+        """What RQ notes of a job before and after it takes longer than to claim a command, and the ledger knows it all.
+
+        A ring that is lost with its worker is found by the sweep.
+        """
+        try:
+            job.func(*job.args)
+        except LedgerUnavailable as exc:
+            log.warning("ledger_unavailable", reason=str(exc))
+        except Exception:
+            log.exception("ring_failed")
+        finally:
+            with self.connection.pipeline() as pipeline:
+                pipeline.lrem(queue.intermediate_queue_key, 1, job.id)
+                pipeline.delete(job.key)
+                pipeline.execute()
+
+    def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
+        """RQ says that it lives several times a job. Every ten seconds will do."""
+        if time.monotonic() - self.beaten_at >= BEAT_EVERY:
+            super().heartbeat(timeout, pipeline)
+            self.beaten_at = time.monotonic()
 
     def subscribe(self) -> None:
         """RQ's channel for commands is not for us: who can write to Redis could stop this worker by it."""
@@ -106,7 +136,7 @@ def _worker(connection: Redis, name: str, stopping: Stopping) -> Listener:
         connection=connection,
         serializer=JSONSerializer,
         job_class=DoorbellJob,
-        worker_ttl=60,  # RQ's own default leaves a worker deaf for seven minutes on a half-open connection
+        worker_ttl=WORKER_TTL,
         maintenance_interval=60,
         log_job_description=False,
     )

@@ -48,6 +48,18 @@ _MOMENT = select(now())
 _TAKE = (
     update(_commands).where(_commands.c.id == bindparam("taken")).values(lease_until=from_now(LEASE_SECONDS))
 )
+_UNSENT = (
+    select(_commands.c.seq)
+    .where(
+        _commands.c.settled_at.is_(None),
+        _commands.c.broker == bindparam("at"),
+        _commands.c.status == Status.QUEUED,
+        _commands.c.due_at <= now(),
+        or_(_commands.c.lease_until.is_(None), _commands.c.lease_until <= now()),
+        ~is_paused(_commands.c),
+    )
+    .limit(1)
+)
 # Only while the claim is the newest, and nothing of it is in flight.
 _RELEASE = (
     update(_commands)
@@ -80,6 +92,11 @@ class Claims:
             overdue.expire(connection, self._owner)
             row = self._most_urgent(connection, frozenset(brokers), frozenset(can_flip))
             return self._take(connection, row, started, moment) if row else None
+
+    def others_wait(self, broker: str) -> bool:
+        """Whether a command of this broker is due that was not sent yet, and nobody holds it."""
+        with self._ledger.reading() as connection:
+            return connection.execute(_UNSENT, {"at": broker}).first() is not None
 
     def release(self, claim: Claim, due_in: float = 0) -> None:
         """Give a claim back unchanged. Somebody else may have it already: that is fine."""

@@ -119,8 +119,6 @@ class Moments:
     rung: float
     heard: float
     """The worker asked Redis for the job."""
-    begun: float
-    """RQ was ready to call it."""
     claimed: float
     """The claim was committed: the venue's limits were asked for room."""
     attempted: float
@@ -133,8 +131,7 @@ STAGES = {
     "first byte → the alert's transaction": ("sent", "received"),
     "→ committed, and the ring in Redis": ("received", "rung"),
     "→ a worker hears it": ("rung", "heard"),
-    "→ RQ begins the job": ("heard", "begun"),
-    "→ claimed": ("begun", "claimed"),
+    "→ claimed": ("heard", "claimed"),
     "→ room in the limits, attempt written": ("claimed", "attempted"),
     "→ committed, connected, at the venue": ("attempted", "at_venue"),
     "(first byte → the answer)": ("sent", "answered"),
@@ -167,12 +164,11 @@ def _moments(running: Setting, walk: Walk, asked: list[tuple[float, str]]) -> Mo
         return next((at for at, what in during if at > after and what.startswith(begins)), None)
 
     heard = first(rung, f"HGETALL {job}")
-    begun = first(heard, f"PERSIST {job}")
-    claimed = first(begun, "GET flatwire-rates:held")
-    if heard is None or begun is None or claimed is None:
+    claimed = first(heard, "GET flatwire-rates:held")
+    if heard is None or claimed is None:
         return None
     received, attempted = _written(running, walk)
-    return Moments(left, received, rung, heard, begun, claimed, attempted, came, left + walk.sent.took)
+    return Moments(left, received, rung, heard, claimed, attempted, came, left + walk.sent.took)
 
 
 def _written(running: Setting, walk: Walk) -> tuple[float, float]:

@@ -16,7 +16,6 @@ from types import TracebackType
 from typing import Any, Self
 
 import pytest
-import requests
 
 from app.domain.failures import BrokerError, NotSent, OutcomeUnknown
 from tests.simulators.crosstrade import CrossTradeSimulator, Fault
@@ -173,9 +172,12 @@ def server_tls(tmp_path: Path) -> ssl.SSLContext:
 
 
 @pytest.fixture
-def trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The test's certificate in place of the authorities that `requests` brings."""
-    monkeypatch.setattr(requests.adapters, "DEFAULT_CA_BUNDLE_PATH", str(_files(tmp_path)[0]))
+    monkeypatch.setattr(http, "DEFAULT_CA_BUNDLE_PATH", str(_files(tmp_path)[0]))
+    http.trust.cache_clear()
+    yield
+    http.trust.cache_clear()
 
 
 def _files(folder: Path) -> tuple[Path, Path]:

@@ -85,7 +85,7 @@ def test_a_certificate_that_signs_itself_is_taken_only_where_that_was_asked_for(
     assert answers == [False, True]
 
 
-ALERTS = 36
+ALERTS = 24
 """As many as the venue's limits let through in the time of the test, with their reads."""
 
 
@@ -134,7 +134,7 @@ def test_a_rolling_restart_under_load_loses_and_doubles_nothing(released: Produc
     with ExitStack() as old:
         old.enter_context(honcho(releases[0]))
         sending.start()
-        for release in (releases[1], releases[0], releases[1]):
+        for release in (releases[1], releases[0]):
             with ExitStack() as new:
                 new.enter_context(honcho(release))
                 old.close()  # the old one ends once the new one is there
@@ -143,6 +143,6 @@ def test_a_rolling_restart_under_load_loses_and_doubles_nothing(released: Produc
 
         assert chart.lost == []
         for command in chart.accepted.values():
-            settled = releases[1].settled(command, within=60)
+            settled = releases[0].settled(command, within=60)
             assert (settled["status"], settled["before"], settled["after"]) == ("closed", "10", "9")
     assert [released.held("Sim101", f"L{number} 12-26") for number in range(ALERTS)] == [9] * ALERTS

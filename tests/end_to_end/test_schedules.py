@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import text
 
 from app.ledger.connection import Ledger
-from tests.conftest import on_both_databases
+from tests.conftest import on_postgresql
 from tests.running import CONFIGURATION, Product, RedisServer, eventually, running_product
 
 SCHEDULE = """
@@ -49,7 +49,7 @@ def runs(product: Product) -> list[str]:
     return [command for alert in alerts for command in alert["commands"]]
 
 
-@on_both_databases
+@on_postgresql
 def test_each_run_closes_once_whoever_dies(product: Product) -> None:
     product.stop("worker")
     if datetime.now(UTC).second > 40:  # the test is about the minutes that are over by now

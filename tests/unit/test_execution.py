@@ -50,6 +50,26 @@ def test_a_whole_close_goes_out_at_once_and_is_read_back(shop: Shop) -> None:
 
 
 @on_both_databases
+def test_what_waits_to_leave_goes_before_anything_is_read_back(shop: Shop) -> None:
+    accounts = ["Sim101", "Sim102", "Sim103"]
+    for account in accounts:
+        shop.desk.hold(account, MES, 10)
+    ids = [shop.take(ClosePosition("nt8", account, MES))[0] for account in accounts]
+
+    for sent in (1, 2, 3):
+        assert shop.execution.step()
+        assert len(shop.desk.sent) == sent
+        assert [shop.history(it).command.status for it in ids][:2] == [
+            "working",
+            "queued" if sent == 1 else "working",
+        ]
+    assert shop.history(ids[2]).command.status == "closed"  # nobody waited behind the last
+    shop.work()
+    assert [came_to(shop.history(it)) for it in ids] == [("closed", None)] * 3
+    assert len(shop.desk.sent) == 3
+
+
+@on_both_databases
 @pytest.mark.parametrize(
     ("command", "sent", "left"),
     [

@@ -12,11 +12,14 @@ import pytest
 from rq import Queue, SimpleWorker, Worker
 from rq.job import Callback
 from rq.serializers import JSONSerializer
+from structlog.testing import capture_logs
 
+from app.ledger.connection import LedgerUnavailable
 from app.queueing import CARRY_ON, QUEUE, Doorbell, DoorbellJob, _connection_url
 from tests.running import RedisServer, eventually, free_port
 from workers import jobs, listening
 from workers.listening import Listener, listen
+from workers.stopping import Stopping
 
 
 def queue_of(server: RedisServer) -> Queue:
@@ -114,6 +117,40 @@ def test_a_worker_that_was_told_to_stop_takes_nothing_new(monkeypatch: pytest.Mo
     jobs.carry_on("a1")
 
     assert len(steps) == 3
+
+
+def test_rings_are_answered_and_forgotten_whatever_becomes_of_them(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RQ's record of a job would be longer than the job; and a bug in one must not end the worker."""
+    heard: list[str] = []
+
+    def carry_on(command_id: str) -> None:
+        heard.append(command_id)
+        if command_id == "bug":
+            raise RuntimeError("nobody thought of this")
+        if command_id == "away":
+            raise LedgerUnavailable("the ledger is away")
+
+    monkeypatch.setattr(jobs, "carry_on", carry_on)
+    ids = ["a1", "bug", "away", "b2"]
+    assert Doorbell(redis_server.url).ring(ids)
+    queue = queue_of(redis_server)
+    stranger = queue.enqueue("os.getpid")
+    worker = listening._worker(redis_server.client, "one", Stopping())
+    with capture_logs() as logs:
+        worker.work(burst=True, logging_level="CRITICAL")
+
+    assert heard == ids
+    assert [it["event"] for it in logs if it["log_level"] != "info"] == [
+        "ring_failed",
+        "ledger_unavailable",
+        "ring_failed",
+    ]
+    assert queue.count == 0
+    assert not redis_server.client.exists(stranger.key)
+    left = [key for key in redis_server.client.scan_iter() if b":job:" in key or b"intermediate" in key]
+    assert left == []
 
 
 def test_a_ring_that_has_more_to_do_than_one_may_rings_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,19 +3,24 @@
 import json
 import re
 import socket
+import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import cache
 from typing import Any
 
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.util.ssl_ import create_urllib3_context
 
 from app.domain.failures import NotSent, OutcomeUnknown
 from workers.brokers.broker import Guard
@@ -229,43 +234,62 @@ class _NoRedirects(requests.Session):
 
 @contextmanager
 def _session(line: _Line) -> Iterator[requests.Session]:
-    with _NoRedirects() as session:
-        # No proxies and no .netrc from the environment: a .netrc entry would replace our Authorization header.
-        session.trust_env = False
-        for scheme in ("http://", "https://"):
-            session.mount(scheme, _OneLine(line))
-        yield session
+    """A session of one call: nothing of it is ever used again, so each request has a connection that is new."""
+    calling = _calling.set(line)
+    try:
+        with _NoRedirects() as session:
+            # No proxies and no .netrc from the environment: a .netrc entry would replace our Authorization header.
+            session.trust_env = False
+            session.adapters.clear()
+            session.mount("http", _OneLine(max_retries=0))
+            yield session
+    finally:
+        _calling.reset(calling)
+
+
+_calling: ContextVar[_Line] = ContextVar("_calling")
+"""The line of the call that this thread makes."""
+
+
+@cache
+def trust() -> ssl.SSLContext:
+    """The authorities that `requests` brings. Read once: that takes longer than most calls."""
+    context = create_urllib3_context(cert_reqs=ssl.CERT_REQUIRED)
+    context.load_verify_locations(DEFAULT_CA_BUNDLE_PATH)
+    return context
 
 
 class _OneLine(HTTPAdapter):
-    """Makes connections that report to a line."""
-
-    def __init__(self, line: _Line) -> None:
-        self._line = line
-        super().__init__(max_retries=0)
+    """Makes connections that report to the line of their call."""
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = _pools(self._line.ready)
+        super().init_poolmanager(*args, **kwargs, ssl_context=trust())
+        self.poolmanager.pool_classes_by_scheme = {"http": _PlainPool, "https": _TlsPool}
+
+    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
+        """The context has what `requests` would load here anew, and asks for a certificate by itself."""
+        if verify is not True or cert is not None:
+            raise ValueError("nobody may turn the check of certificates off")
+        conn.cert_reqs = "CERT_REQUIRED"
 
 
-def _pools(ready: Callable[[socket.socket], None]) -> dict[str, Any]:
-    class Plain(HTTPConnection):
-        def connect(self) -> None:
-            super().connect()
-            assert self.sock is not None
-            ready(self.sock)
+class _Plain(HTTPConnection):
+    def connect(self) -> None:
+        super().connect()
+        assert self.sock is not None
+        _calling.get().ready(self.sock)
 
-    class Tls(HTTPSConnection):
-        def connect(self) -> None:
-            super().connect()
-            assert self.sock is not None
-            ready(self.sock)
 
-    class PlainPool(urllib3.HTTPConnectionPool):
-        ConnectionCls = Plain
+class _Tls(HTTPSConnection):
+    def connect(self) -> None:
+        super().connect()
+        assert self.sock is not None
+        _calling.get().ready(self.sock)
 
-    class TlsPool(urllib3.HTTPSConnectionPool):
-        ConnectionCls = Tls
 
-    return {"http": PlainPool, "https": TlsPool}
+class _PlainPool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _Plain
+
+
+class _TlsPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _Tls
