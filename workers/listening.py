@@ -16,6 +16,7 @@ from rq import Queue, SimpleWorker
 from rq.exceptions import StopRequested
 from rq.job import Job
 from rq.serializers import JSONSerializer
+from rq.worker import WorkerStatus
 
 from app.ledger.connection import LedgerUnavailable
 from app.queueing import QUEUE, DoorbellJob, connect
@@ -55,6 +56,8 @@ class Listener(SimpleWorker):
 
         A ring that is lost with its worker is found by the sweep.
         """
+        # A stop that comes from now on waits for the job; else it would break into a call.
+        self._state = WorkerStatus.BUSY
         try:
             job.func(*job.args)
         except LedgerUnavailable as exc:
@@ -62,6 +65,7 @@ class Listener(SimpleWorker):
         except Exception:
             log.exception("ring_failed")
         finally:
+            self._state = WorkerStatus.IDLE
             with self.connection.pipeline() as pipeline:
                 pipeline.lrem(queue.intermediate_queue_key, 1, job.id)
                 pipeline.delete(job.key)

@@ -153,6 +153,27 @@ def test_rings_are_answered_and_forgotten_whatever_becomes_of_them(
     assert left == []
 
 
+@pytest.mark.usefixtures("own_signals")
+def test_a_stop_that_comes_during_a_ring_waits_for_it_and_ends_the_listener(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended: list[str] = []
+
+    def carry_on(command_id: str) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.2)
+        os.kill(os.getpid(), signal.SIGTERM)
+        ended.append(command_id)
+
+    monkeypatch.setattr(jobs, "carry_on", carry_on)
+    Doorbell(redis_server.url).ring(["a1", "b2"])
+    with capture_logs() as logs:
+        listen(redis_server.url, True, "a-worker", Stopping())
+
+    assert ended == ["a1"]
+    assert [it["event"] for it in logs if it["event"] == "ring_failed"] == []
+
+
 def test_a_ring_that_has_more_to_do_than_one_may_rings_again(monkeypatch: pytest.MonkeyPatch) -> None:
     rung: list[str] = []
     monkeypatch.setattr(jobs, "_hands", jobs.Hands(lambda: True, lambda: False, rung.extend))
