@@ -66,10 +66,14 @@ class Listener(SimpleWorker):
             log.exception("ring_failed")
         finally:
             self._state = WorkerStatus.IDLE
+        try:
             with self.connection.pipeline() as pipeline:
                 pipeline.lrem(queue.intermediate_queue_key, 1, job.id)
                 pipeline.delete(job.key)
                 pipeline.execute()
+        except RedisError as exc:
+            self.failure = exc
+            raise StopRequested from exc
 
     def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
         """RQ says that it lives several times a job. Every ten seconds will do."""

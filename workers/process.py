@@ -18,6 +18,7 @@ from config.environment import Settings
 from config.file import BrokerSettings
 from workers import jobs
 from workers.brokers.broker import Broker
+from workers.brokers.http import trust
 from workers.brokers.metered import Metered
 from workers.brokers.registry import broker_of
 from workers.execution import Execution
@@ -43,6 +44,7 @@ def run(name: str, settings: Settings) -> None:
     stopping = Stopping()
     stop_on_signals(stopping)  # RQ replaces these handlers while it listens, and its own do the same
     brokers = brokers_of(settings)
+    trust()  # no close is to wait until the authorities of TLS are read
     ledger = Ledger(settings.database_url, threads=len(brokers) + BESIDE_THE_SWEEPS)
     check_schema(ledger)
     tenure = Tenure(ledger, name, brokers)

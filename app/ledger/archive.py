@@ -58,10 +58,6 @@ class Chunk:
     days: float
     seqs: Sequence[int]
 
-    @property
-    def last(self) -> int:
-        return self.seqs[-1]
-
 
 def chunks(ledger: Ledger, days: float) -> Iterator[Chunk]:
     """All alerts that are older than so many days, needed or not, oldest first."""

@@ -254,6 +254,25 @@ def test_a_certificate_that_nobody_vouches_for_is_not_sent(server_tls: ssl.SSLCo
         assert server.arrived == [b""]
 
 
+def test_a_certificate_of_another_host_is_not_sent(
+    trusted: None, server_tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The authorities are one context for all calls: it must hold each host to its own name, before and after."""
+    here = socket.getaddrinfo
+
+    def anywhere(host: str, *rest: Any, **named: Any) -> Any:
+        return here("127.0.0.1", *rest, **named)
+
+    monkeypatch.setattr(socket, "getaddrinfo", anywhere)
+    with Server(answers(whole(b'{"success": true}')), server_tls) as server:
+        for _ in range(2):
+            with pytest.raises(NotSent, match="SSLError"):
+                send(server.url.replace("127.0.0.1", "elsewhere.example"))
+            assert send(server.url).body == {"success": True}
+
+    assert TOKEN.encode() not in b"".join(server.arrived[::2])
+
+
 def test_what_the_guard_refuses_stays_here() -> None:
     def refuse(_seconds: float) -> None:
         raise NotSent("the lease ran out")
