@@ -13,6 +13,7 @@ from app.ledger.intake import Delivery, Wish, accept, new_id
 from app.ledger.readers import CommandHistory, command_history, seconds_to_next_due
 from config.file import BrokerSettings
 from workers.execution import Execution
+from workers.preparation import BLOCKED
 
 TODAY = date(2026, 11, 20)
 SETTINGS = BrokerSettings("nt8", VENUES["crosstrade"], {}, "")
@@ -36,7 +37,8 @@ class Shop:
         return [row.id for row in accept(self.ledger, delivery, Wish(commands, max_age=max_age)).commands]
 
     def work(self) -> None:
-        """Carry on all that is due now."""
+        """Carry on all that is due now, and end what waited too long."""
+        self.execution.claims.end_overdue(self.execution.can_flip, BLOCKED)
         while self.execution.step():
             pass
 

@@ -69,15 +69,14 @@ class Execution:
         self._journal = Journal(ledger)
         self._brokers = brokers
         self._today = today
-        self._can_flip = {name for name, (broker, _) in brokers.items() if broker.venue.closing_can_flip}
+        self.can_flip = {name for name, (broker, _) in brokers.items() if broker.venue.closing_can_flip}
+        """Where a second closing order could open the other side."""
 
     def step(self, brokers: Collection[str] | None = None) -> bool:
         """Take the most urgent due command (of these brokers) and carry it on. False if there was none."""
         mine = [name for name in brokers or self._brokers if self._may_call(name)]
-        can_flip = self._can_flip.intersection(mine)
-        claim = self.claims.take(mine, can_flip) if mine else None
+        claim = self.claims.take(mine, self.can_flip.intersection(mine)) if mine else None
         if claim is None:
-            self.claims.tell_of_blocked(can_flip, preparation.BLOCKED)
             return False
         claim.may_call = partial(self._may_call, claim.command.broker)
         with structlog.contextvars.bound_contextvars(command=claim.id, broker=claim.command.broker):

@@ -44,8 +44,10 @@ class Sweep:
     def once(self) -> float:
         """One round. The seconds until the next."""
         try:
-            while not self._stopping.is_set() and self._execution.step([self._broker]):
-                pass
+            # To look keeps nobody from writing; to take does.
+            if readers.something_is_due(self._ledger, self._broker):
+                while not self._stopping.is_set() and self._execution.step([self._broker]):
+                    pass
             wait = readers.seconds_to_next_due(self._ledger, [self._broker])
         except LedgerUnavailable as exc:
             log.warning("ledger_unavailable", reason=str(exc))

@@ -14,7 +14,6 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, Table, and_, dele
 
 from app.ledger import tables
 from app.ledger.connection import Ledger
-from app.ledger.turns import one_at_a_time
 from app.ledger.types import decimal_text, from_now
 
 AT_ONCE = 100
@@ -90,8 +89,7 @@ def prune(ledger: Ledger, chunk: Chunk, kept: Sequence[Document]) -> int:
     Whoever claims a command waits meanwhile.
     """
     deliveries = {it["id"]: it["deliveries"] for it in kept}
-    with ledger.writing() as connection:
-        one_at_a_time(connection)  # an operator may be about to retry one of them
+    with ledger.writing(in_turn=True) as connection:  # an operator may be about to retry one of them
         # A repeat of one that is on its way counts first, and this one stays.
         still = _no_longer_needed(chunk).with_for_update(of=_alerts, skip_locked=True)
         ids = [row.id for row in connection.execute(still) if deliveries.get(row.id) == row.deliveries]

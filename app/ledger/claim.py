@@ -16,6 +16,7 @@ from app.ledger import tables
 from app.ledger.encoding import command_of, holdings_of, place_of, report_of
 from app.ledger.sightings import Sighting
 from app.ledger.superseding import Overtaken, overtaken
+from app.ledger.transaction import moment_of
 
 LEASE_SECONDS = 30.0
 _ATTEMPTS = (
@@ -115,16 +116,18 @@ class Read:
     detail: str | None = None
 
 
-def claim_of(connection: Connection, row: Row[Any], owner: str, started: float, moment: datetime) -> Claim:
-    """The claim on a row of `commands` that was taken just now, at this moment by the ledger's clock."""
-    attempts = connection.execute(_ATTEMPTS, {"command": row.id}).all()
+def claim_of(connection: Connection, row: Row[Any], started: float) -> Claim:
+    """The claim on a row of `commands`, as it was taken in this transaction, which this process asked for then."""
+    # Who is the first to claim it finds nothing that others left.
+    attempts = connection.execute(_ATTEMPTS, {"command": row.id}).all() if row.fence > 1 else ()
+    moment = moment_of(connection)
     first = row.first_attempt_at
     return Claim(
         id=row.id,
         command=command_of(row),
         status=Status(row.status),
-        fence=row.fence + 1,
-        owner=owner,
+        fence=row.fence,
+        owner=row.lease_owner,
         taken_at=started,
         held_until=started + LEASE_SECONDS,
         holdings=holdings_of(row.holdings),

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Collection, Iterator, Sequence
-from datetime import datetime
 from functools import cache
 from typing import Any
 
@@ -30,7 +29,7 @@ from app.ledger.lanes import may_go
 from app.ledger.overdue import unless_acknowledged
 from app.ledger.pauses import is_paused
 from app.ledger.recovery import begin_windows_anew, take_back_of, take_back_what_ran_out
-from app.ledger.turns import one_at_a_time
+from app.ledger.transaction import moment_of
 from app.ledger.types import from_now, now, seconds
 
 LATE = 2.0
@@ -44,10 +43,6 @@ MOST_AT_ONCE = 1000
 _commands = tables.commands
 
 # Statements are made once: to make one takes longer than to carry it out.
-_MOMENT = select(now())
-_TAKE = (
-    update(_commands).where(_commands.c.id == bindparam("taken")).values(lease_until=from_now(LEASE_SECONDS))
-)
 _UNSENT = (
     select(_commands.c.seq)
     .where(
@@ -86,12 +81,10 @@ class Claims:
     def take(self, brokers: Collection[str], can_flip: Collection[str] = ()) -> Claim | None:
         """Take the most urgent due command of these brokers whose turn it is, or None; `can_flip` as in `may_go`."""
         started = time.monotonic()
-        with self._ledger.writing() as connection:
-            one_at_a_time(connection)
-            moment = self._look_at_the_clock(connection)
-            overdue.expire(connection, self._owner)
-            row = self._most_urgent(connection, frozenset(brokers), frozenset(can_flip))
-            return self._take(connection, row, started, moment) if row else None
+        with self._ledger.writing(in_turn=True) as connection:
+            self._look_at_the_clock(connection)
+            row = self._take_most_urgent(connection, frozenset(brokers), frozenset(can_flip))
+            return claim_of(connection, row, started) if row else None
 
     def others_wait(self, broker: str) -> bool:
         """Whether a command of this broker is due that was not sent yet, and nobody holds it."""
@@ -112,12 +105,15 @@ class Claims:
                 detail = {"from": claim.status, "to": claim.status, "reason": reason, "attention": attention}
                 record(connection, claim.id, "status", claim.owner, detail)
 
-    def tell_of_blocked(self, can_flip: Collection[str], seconds: float) -> None:
-        """Ask for attention to what waits longer than that for an earlier close that may still act; `can_flip` as above."""
-        if can_flip:
-            with self._ledger.writing() as connection:
-                one_at_a_time(connection)
-                overdue.tell_of_blocked(connection, frozenset(can_flip), seconds, self._owner)
+    def end_overdue(self, can_flip: Collection[str], blocked_for: float) -> None:
+        """Settle what is no longer wanted, and ask for attention to what waits so long for an earlier close.
+
+        `can_flip` as in `may_go`; `blocked_for` in seconds.
+        """
+        with self._ledger.writing(in_turn=True) as connection:
+            overdue.expire(connection, self._owner)
+            if can_flip:
+                overdue.tell_of_blocked(connection, frozenset(can_flip), blocked_for, self._owner)
 
     def recover(self, owner: str | None = None) -> list[str]:
         """Take back what a dead worker held: of `owner`, or whatever lease ran out. The ids that can go on.
@@ -125,24 +121,21 @@ class Claims:
         Of an owner that is known to be dead a doubt's settle window counts from the sending; else it counts anew,
         whatever the clock did.
         """
-        with self._ledger.writing() as connection:
-            one_at_a_time(connection)
+        with self._ledger.writing(in_turn=True) as connection:
             self._look_at_the_clock(connection)
             if owner is not None:
                 return take_back_of(connection, owner, self._owner)
             # Just after a jump nobody knows whose lease ran out.
             return take_back_what_ran_out(connection, self._owner) if self._clock.trusted else []
 
-    def _look_at_the_clock(self, connection: Connection) -> datetime:
-        moment: datetime = connection.execute(_MOMENT).scalar_one()
-        if self._clock.look(moment) < 0:
+    def _look_at_the_clock(self, connection: Connection) -> None:
+        if self._clock.look(moment_of(connection)) < 0:
             # What is due at a time that is far away now is due: to look too early does no harm.
             waiting = and_(_commands.c.settled_at.is_(None), _commands.c.due_at > now())
             connection.execute(update(_commands).where(waiting).values(due_at=now()))
             begin_windows_anew(connection)
-        return moment
 
-    def _most_urgent(
+    def _take_most_urgent(
         self, connection: Connection, brokers: frozenset[str], can_flip: frozenset[str]
     ) -> Row[Any] | None:
         """The first, in the order of urgency, whose turn it is.
@@ -152,13 +145,10 @@ class Claims:
         self._taken += 1
         which = (brokers, self._clock.trusted, self._taken % ONE_IN == 0)
         for chosen in _ever_more(connection.execute(_waiting(*which)).scalars().all()):
-            if row := connection.execute(_next_in_turn(*which, can_flip), {"chosen": chosen}).first():
+            given = {"chosen": chosen, "lease_owner": self._owner}
+            if row := connection.execute(_take_next_in_turn(*which, can_flip), given).first():
                 return row
         return None
-
-    def _take(self, connection: Connection, row: Row[Any], started: float, moment: datetime) -> Claim:
-        connection.execute(_TAKE, {"taken": row.id, "fence": row.fence + 1, "lease_owner": self._owner})
-        return claim_of(connection, row, self._owner, started, moment)
 
 
 @cache
@@ -168,16 +158,19 @@ def _waiting(brokers: frozenset[str], trusted: bool, late_first: bool) -> Select
 
 
 @cache
-def _next_in_turn(
+def _take_next_in_turn(
     brokers: frozenset[str], trusted: bool, late_first: bool, can_flip: frozenset[str]
-) -> Select[Any]:
-    """The first of some of those whose turn it is."""
+) -> Any:
+    """The claim on the first of some of those whose turn it is."""
     turn = or_(_commands.c.status != Status.QUEUED, may_go(can_flip))
     # A row that somebody writes just now is not read as it was before.
     chosen = _commands.c.seq.in_(bindparam("chosen", expanding=True))
-    wanted = select(_commands).where(chosen, _due(brokers, trusted), turn)
+    wanted = select(_commands.c.seq).where(chosen, _due(brokers, trusted), turn)
     first = wanted.order_by(*_by_urgency(late_first)).limit(1)
-    return first.with_for_update(of=_commands, key_share=True, skip_locked=True)
+    free = first.with_for_update(of=_commands, key_share=True, skip_locked=True).correlate(None)
+    taking = update(_commands).where(_commands.c.seq == free.scalar_subquery())
+    claimed = {"lease_until": from_now(LEASE_SECONDS), "fence": _commands.c.fence + 1}
+    return taking.values(**claimed, lease_owner=bindparam("lease_owner")).returning(_commands)
 
 
 def _due(brokers: frozenset[str], trusted: bool) -> ColumnElement[bool]:
@@ -189,6 +182,7 @@ def _due(brokers: frozenset[str], trusted: bool) -> ColumnElement[bool]:
         _commands.c.settled_at.is_(None),
         _commands.c.broker.in_(brokers),
         _commands.c.due_at <= now(),
+        ~overdue.has_run_out(),
         or_(_commands.c.lease_until.is_(None), _commands.c.lease_until <= now()),
         or_(queued, read_back),
         # What may still act is judged only by a clock that can be believed.

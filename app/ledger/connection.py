@@ -16,6 +16,7 @@ from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError, Resource
 from sqlalchemy.exc import TimeoutError as NoFreeConnection
 
 from app.ledger import events, postgresql, sqlite
+from app.ledger.transaction import Transaction
 from app.ledger.waiting import STATEMENT_SECONDS, Breaker, one_deadline
 
 _UNKEEPABLE = re.compile("[\0\ud800-\udfff]")
@@ -51,20 +52,19 @@ class Ledger:
             self.translated(),
             self.engine.connect() as connection,
         ):
-            if of_one_moment and not self.sqlite:
-                connection = connection.execution_options(isolation_level="REPEATABLE READ")
+            connection = Transaction(of_one_moment=of_one_moment).on(connection)
             with connection.begin():
                 yield connection
 
     @contextmanager
-    def writing(self, *, awaited: bool = False) -> Iterator[Connection]:
+    def writing(self, *, awaited: bool = False, in_turn: bool = False) -> Iterator[Connection]:
         """A transaction that writes: committed at the end of the block, rolled back on an exception.
 
         `awaited`: somebody waits for it who will ask again. It fails at once if the ledger is known to be silent,
         for the sake of those who wait behind it; others try, for what they know would be lost.
+        `in_turn`: no two of those overlap (see `Transaction`).
         """
-        deadline = time.monotonic() + STATEMENT_SECONDS
-        to_log: list[Any] = []
+        transaction = Transaction(lock_by=time.monotonic() + STATEMENT_SECONDS, in_turn=in_turn)
         with (
             self._unless_silent(self._writes, insist=not awaited),
             one_deadline(),
@@ -72,10 +72,11 @@ class Ledger:
             self._turn_to_write(),
             self.engine.connect() as connection,
         ):
-            connection = connection.execution_options(flatwire_lock_by=deadline, **{events.TO_LOG: to_log})
+            connection = transaction.on(connection)
             with connection.begin():
                 yield connection
-        events.tell(to_log)
+                events.write(connection, transaction)
+        events.tell(transaction)
 
     @contextmanager
     def _unless_silent(self, breaker: Breaker, *, insist: bool = False) -> Iterator[None]:

@@ -1,6 +1,5 @@
 """The append-only record of what happened to a command, and of what operators did beside. The log follows it."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import structlog
@@ -8,14 +7,13 @@ from sqlalchemy import Connection, insert
 
 from app.domain.statuses import Status
 from app.ledger import tables
+from app.ledger.transaction import Transaction, transaction_of
 from app.ledger.types import now
 
 log = structlog.get_logger(__name__)
 
-TO_LOG = "flatwire_to_log"
-"""The option of a connection under which its transaction keeps what is to be logged."""
-
-_EVENT = insert(tables.events).values(at=now())
+# What returns something is written in one statement, however many rows there are.
+_EVENTS = insert(tables.events).values(at=now()).returning(tables.events.c.seq)
 _ACT = insert(tables.acts).values(at=now())
 
 
@@ -28,18 +26,32 @@ def record(
     *,
     alert: str | None = None,
 ) -> None:
-    """Add one event. `actor` is the hook, worker or user that did it; the log names `alert` beside the command."""
-    connection.execute(_EVENT, {"command": command, "name": name, "actor": actor, "detail": detail or {}})
-    to_log = connection.get_execution_options().get(TO_LOG)
-    if to_log is not None and (detail or {}).get("to") != Status.SENDING:  # the attempt itself tells of that
-        said = {key: value for key, value in (detail or {}).items() if key != "answer"}
+    """Add one event, at the end of the transaction. `actor` is the hook, worker or user that did it.
+
+    The log names `alert` beside the command.
+    """
+    transaction = transaction_of(connection)
+    if transaction is None:
+        raise ValueError(
+            "events are of the ledger's own transactions: nobody else writes them down at the end"
+        )
+    detail = detail or {}
+    transaction.events.append({"command": command, "name": name, "actor": actor, "detail": detail})
+    if detail.get("to") != Status.SENDING:  # the attempt itself tells of that
+        said = {key: value for key, value in detail.items() if key != "answer"}
         named = {"command": command, "actor": actor} | ({"alert": alert} if alert else {})
-        to_log.append((f"command_{name}", said | named))
+        transaction.to_log.append((f"command_{name}", said | named))
 
 
-def tell(committed: Sequence[tuple[str, dict[str, Any]]]) -> None:
+def write(connection: Connection, transaction: Transaction) -> None:
+    """Write what was recorded, as the last of a transaction."""
+    if transaction.events:
+        connection.execute(_EVENTS, transaction.events)
+
+
+def tell(transaction: Transaction) -> None:
     """Log the events of a transaction that is committed: a line tells only what is so."""
-    for name, said in committed:
+    for name, said in transaction.to_log:
         log.info(name, **said)
 
 

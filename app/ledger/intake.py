@@ -16,11 +16,10 @@ from app.ledger.connection import Ledger, insert_once
 from app.ledger.encoding import columns_of
 from app.ledger.events import record
 from app.ledger.once import Key
-from app.ledger.types import now
+from app.ledger.transaction import moment_of
 
 _ALERT = insert(tables.alerts)
-_COMMAND = insert(tables.commands)
-_MOMENT = select(now())
+_COMMAND = insert(tables.commands).returning(tables.commands)
 
 OPERATORS_HOOK = "(operator)"
 """What stands for the hook of what an operator asks for: no hook can be named so."""
@@ -89,7 +88,7 @@ class Taken:
 def accept(ledger: Ledger, delivery: Delivery, wish: Wish) -> Taken:
     """The alert and its commands, committed; or the first one, if this is a repeat of it. Raises KeyReused."""
     with ledger.writing(awaited=True) as connection:
-        moment: datetime = connection.execute(_MOMENT).scalar_one()
+        moment = moment_of(connection)
         alert = new_id()
         key, shown_only = _key(delivery, wish), wish.dry_run
         first = once.claim(connection, key, alert, moment, asks=bool(wish.commands), dry_run=shown_only)
@@ -100,9 +99,8 @@ def accept(ledger: Ledger, delivery: Delivery, wish: Wish) -> Taken:
         warnings += _stale(wish, moment)
         outcome = "ignored" if wish.ignored else "accepted"
         _insert_alert(connection, alert, delivery, moment, outcome, warnings, wish.sender_id, wish.ignored)
-        for command in wish.commands:
-            _insert_command(connection, alert, delivery, command, wish, moment)
-        return Taken(alert, once.commands_of(connection, alert), warnings=warnings)
+        rows = [_insert_command(connection, alert, delivery, it, wish, moment) for it in wish.commands]
+        return Taken(alert, rows, warnings=warnings)
 
 
 def accept_of_operator(
@@ -111,11 +109,10 @@ def accept_of_operator(
     """An operator's own command, through the same ledger: an alert of its own at no hook."""
     delivery = Delivery(OPERATORS_HOOK, text.encode(), text, secret_label=actor, source_address=None)
     with ledger.writing() as connection:
-        moment: datetime = connection.execute(_MOMENT).scalar_one()
+        moment = moment_of(connection)
         alert, wish = new_id(), Wish([command], max_age=max_age)
         _insert_alert(connection, alert, delivery, moment, "accepted", (), None, reason)
-        _insert_command(connection, alert, delivery, command, wish, moment, actor=actor)
-        return Taken(alert, once.commands_of(connection, alert))
+        return Taken(alert, [_insert_command(connection, alert, delivery, command, wish, moment, actor)])
 
 
 def accept_of_schedule(
@@ -123,23 +120,23 @@ def accept_of_schedule(
 ) -> Taken | None:
     """A run of a schedule as an alert to its hook; None: somebody has seen to this run already."""
     with ledger.writing() as connection:
-        moment: datetime = connection.execute(_MOMENT).scalar_one()
+        moment = moment_of(connection)
         alert = new_id()
         key = {"key": f"{BY_SCHEDULE}{name} {run.isoformat()}", "alert": alert, "body": delivery.digest}
         if not insert_once(connection, tables.alert_keys, key):
             return None
         warnings = [*wish.warnings, *_stale(wish, moment)]
         _insert_alert(connection, alert, delivery, moment, "accepted", warnings, None)
-        for command in wish.commands:
-            _insert_command(connection, alert, delivery, command, wish, moment, actor=f"schedule {name}")
-        return Taken(alert, once.commands_of(connection, alert), warnings=warnings)
+        actor = f"schedule {name}"
+        rows = [_insert_command(connection, alert, delivery, it, wish, moment, actor) for it in wish.commands]
+        return Taken(alert, rows, warnings=warnings)
 
 
 def refuse(ledger: Ledger, delivery: Delivery, reason: str, errors: Sequence[dict[str, Any]]) -> str:
     """Keep an alert that was authenticated and not taken, with the reason. Its id."""
     with ledger.writing(awaited=True) as connection:
         alert = new_id()
-        moment: datetime = connection.execute(_MOMENT).scalar_one()
+        moment = moment_of(connection)
         _insert_alert(connection, alert, delivery, moment, "refused", (), None, reason, errors)
         return alert
 
@@ -221,8 +218,8 @@ def _insert_command(
     wish: Wish,
     moment: datetime,
     actor: str | None = None,
-) -> None:
-    """`actor` is who asks for it; None: its hook."""
+) -> Row[Any]:
+    """The row. `actor` is who asks for it; None: its hook."""
     actor = actor or delivery.hook
     expires_at = (wish.fired_at or moment) + timedelta(seconds=wish.max_age)
     status, reason, attention = _at_first(wish, moment)
@@ -243,11 +240,12 @@ def _insert_command(
         "fixed": False,
         "dry_run": wish.dry_run,
     }
-    connection.execute(_COMMAND, row)
+    inserted = connection.execute(_COMMAND, row).one()
     symbol = {"symbol": wish.symbol} if wish.symbol else None
     record(connection, command_id, "accepted", actor, symbol, alert=alert)
     if status.final:
         record(connection, command_id, "status", actor, {"from": Status.QUEUED, "to": status})
+    return inserted
 
 
 def _at_first(wish: Wish, moment: datetime) -> tuple[Status, str | None, Attention | None]:

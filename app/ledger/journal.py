@@ -26,7 +26,6 @@ from app.ledger.pauses import is_paused
 from app.ledger.sightings import Sighting, note
 from app.ledger.step import Answer, Outgoing, Step
 from app.ledger.superseding import look_into_doubts, supersede
-from app.ledger.turns import one_at_a_time
 from app.ledger.types import from_now, now, seconds
 
 log = structlog.get_logger(__name__)
@@ -138,8 +137,7 @@ class Journal:
             "holdings": None if holdings is None else [holding_json(h) for h in holdings],
             **({"acknowledged": None} if closes else {}),
         }
-        with self._ledger.writing() as connection:
-            one_at_a_time(connection)
+        with self._ledger.writing(in_turn=True) as connection:
             try:
                 self._update(connection, claim, _beginning(claim.status is Status.SENDING, late), values)
             except LeaseLost:
@@ -156,8 +154,7 @@ class Journal:
 
     def _take_back_begun(self, claim: Claim) -> None:
         """The ledger failed as attempts were to be committed, or just after: nothing of them has left."""
-        with self._ledger.writing() as connection:
-            one_at_a_time(connection)
+        with self._ledger.writing(in_turn=True) as connection:
             mine = and_(_commands.c.id == claim.id, _commands.c.fence == claim.fence)
             status = connection.execute(select(_commands.c.status).where(mine)).scalar()
             if status not in (Status.SENDING, claim.status):

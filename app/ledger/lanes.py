@@ -7,7 +7,7 @@ One contains another when there is nothing left of that one's position after it.
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import ColumnElement, FromClause, and_, bindparam, exists, false, or_, select
+from sqlalchemy import BindParameter, ColumnElement, FromClause, and_, bindparam, exists, false, or_, select
 
 from app.domain.commands import Action
 from app.domain.statuses import UNSETTLED, Status
@@ -102,11 +102,11 @@ def _under_way(flatten: Columns) -> ColumnElement[bool]:
     return and_(flatten.status == Status.QUEUED, flatten.fixed, flatten.action != Action.CLOSE)
 
 
-def waiting_for(command_id: str) -> ColumnElement[bool]:
+def waiting_for(settled_id: BindParameter[str]) -> ColumnElement[bool]:
     """Whether a command may have waited for one that is settled now, as a condition on `commands`."""
     settled = tables.commands.alias("settled")
     overlapping = and_(
-        settled.c.id == command_id, settled.c.broker == _mine.broker, overlaps(settled.c, _mine)
+        settled.c.id == settled_id, settled.c.broker == _mine.broker, overlaps(settled.c, _mine)
     )
     return and_(
         _mine.settled_at.is_(None),

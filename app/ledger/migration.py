@@ -8,6 +8,7 @@ from sqlalchemy import text
 
 from app.ledger.connection import Ledger
 from app.ledger.schema import MIGRATIONS, SchemaMismatch, head, known, revision_of
+from app.ledger.transaction import Transaction
 
 _MIGRATION_LOCK = 0x666C6174  # "flat": any fixed number that is ours
 _WAIT_FOR_ANOTHER = 60.0
@@ -20,7 +21,7 @@ def migrate(ledger: Ledger) -> tuple[str | None, str]:
     Raises SchemaMismatch if a later version made it.
     """
     with ledger.translated(), ledger.engine.connect() as connection:
-        connection = connection.execution_options(flatwire_lock_by=time.monotonic() + _WAIT_FOR_ANOTHER)
+        connection = Transaction(lock_by=time.monotonic() + _WAIT_FOR_ANOTHER).on(connection)
         with connection.begin():
             if not ledger.sqlite:
                 # A migration may take longer than the door allows its statements.

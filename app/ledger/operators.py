@@ -1,6 +1,6 @@
 """What operators do to a command: cancel, resolve, acknowledge, retry. Each is recorded, with who and why."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -18,7 +18,7 @@ from app.ledger.intake import new_id
 from app.ledger.once import accepted_anew
 from app.ledger.overdue import unprotected
 from app.ledger.superseding import tell_of_superseded
-from app.ledger.turns import one_at_a_time
+from app.ledger.transaction import moment_of
 from app.ledger.types import now
 
 RETRYABLE = (
@@ -47,7 +47,7 @@ class NotPossible(Exception):
 
 def cancel(ledger: Ledger, command_id: str, actor: str, reason: str) -> None:
     """End what was not sent. Raises NoSuchCommand, NotPossible."""
-    with ledger.writing() as connection:
+    with ledger.writing(in_turn=True) as connection:
         row = _locked(connection, command_id)
         if _may_have_acted(row):
             hint = "look at the broker, then resolve it as done or as not done"
@@ -60,7 +60,7 @@ def resolve(ledger: Ledger, command_id: str, done: bool, actor: str, reason: str
 
     Done is checked by a worker's fresh read, which decides between `closed` and `cancelled`.
     """
-    with ledger.writing() as connection:
+    with ledger.writing(in_turn=True) as connection:
         row = _locked(connection, command_id)
         if row.status == Status.QUEUED and not _may_have_acted(row):
             raise NotPossible("nothing of it is in doubt: it waits to be sent", "cancel it")
@@ -75,7 +75,7 @@ def resolve(ledger: Ledger, command_id: str, done: bool, actor: str, reason: str
 
 def acknowledge(ledger: Ledger, command_id: str, actor: str, reason: str) -> None:
     """Take note of what asks for attention: it does not ask for that again. Raises NoSuchCommand, NotPossible."""
-    with ledger.writing() as connection:
+    with ledger.writing(in_turn=True) as connection:
         row = _locked(connection, command_id)
         if row.attention is None:
             if row.acknowledged is None:
@@ -88,7 +88,7 @@ def acknowledge(ledger: Ledger, command_id: str, actor: str, reason: str) -> Non
 
 def retry(ledger: Ledger, command_id: str, actor: str, reason: str, max_age: float) -> str:
     """Ask anew for what a settled command left open: a new command, once. Its id. Raises NoSuchCommand, NotPossible."""
-    with ledger.writing() as connection:
+    with ledger.writing(in_turn=True) as connection:
         row = _locked(connection, command_id)
         if row.status in UNSETTLED:
             hint = "cancel or resolve it first" if row.status != Status.SENDING else "wait for its answer"
@@ -108,7 +108,7 @@ def retry(ledger: Ledger, command_id: str, actor: str, reason: str, max_age: flo
 
 
 def _insert_retry(connection: Connection, row: Row[Any], actor: str, reason: str, max_age: float) -> str:
-    moment: datetime = connection.execute(select(now())).scalar_one()
+    moment = moment_of(connection)
     asked = columns_of(command_of(row), moment.date())
     if Attention.TOO_MANY_POSITIONS in (row.attention, row.acknowledged):
         asked["max_positions"] = None  # somebody was told how many there are, and wants it all the same
@@ -221,7 +221,6 @@ def _write(connection: Connection, row: Row[Any], **values: Any) -> None:
 
 
 def _locked(connection: Connection, command_id: str) -> Row[Any]:
-    one_at_a_time(connection)
     wanted = select(_commands).where(_commands.c.id == command_id).with_for_update()
     row = connection.execute(wanted).first()
     if row is None:

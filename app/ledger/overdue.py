@@ -66,6 +66,12 @@ def _telling(can_flip: frozenset[str], seconds: float) -> Any:
     return telling.returning(_commands.c.id)
 
 
+def has_run_out() -> ColumnElement[bool]:
+    """Whether a queued command is no longer wanted: it is settled by `expire`, and is nobody's to take."""
+    ended = or_(*(condition for condition, *_ in _REASONS))
+    return and_(_commands.c.status == Status.QUEUED, ended)
+
+
 def _ending(condition: ColumnElement[bool], status: Status, attention: Any, reason: str) -> Any:
     """What settles the waiting that it is true of, and what their event tells."""
     ended = {"status": status, "attention": attention, "reason": reason, "settled_at": now()}
@@ -75,18 +81,18 @@ def _ending(condition: ColumnElement[bool], status: Status, attention: Any, reas
     return waiting.values(**ended, **freed).returning(_commands.c.id, _commands.c.attention), told
 
 
-# Every claim asks for these, and to make a statement takes longer than to carry it out.
-_ENDINGS = (
-    _ending(
+_REASONS = (
+    (
         and_(_commands.c.first_attempt_at.is_(None), _commands.c.expires_at <= now()),
         Status.EXPIRED,
         Attention.EXPIRED,
         "too old before its first attempt",
     ),
-    _ending(
-        and_(_commands.c.gives_up_at <= now(), ~_commands.c.fixed),
+    (
+        and_(_commands.c.gives_up_at.is_not(None), _commands.c.gives_up_at <= now(), ~_commands.c.fixed),
         Status.GAVE_UP,
         case((unprotected(), Attention.UNPROTECTED), else_=Attention.GAVE_UP),
         "no close was sent before time ran out",
     ),
 )
+_ENDINGS = tuple(_ending(*reason) for reason in _REASONS)

@@ -12,7 +12,6 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, exists, insert, or_
 from app.ledger import tables
 from app.ledger.connection import Ledger
 from app.ledger.events import record_act
-from app.ledger.turns import one_at_a_time
 from app.ledger.types import now
 
 _pauses = tables.pauses
@@ -41,8 +40,7 @@ def is_paused(command: Any) -> ColumnElement[bool]:
 
 def pause(ledger: Ledger, scope: Scope, name: str, actor: str, reason: str) -> None:
     """Send nothing more of this, from the next call on. Pausing again keeps the time, and the newer reason."""
-    with ledger.writing() as connection:
-        one_at_a_time(connection)
+    with ledger.writing(in_turn=True) as connection:
         known = connection.execute(
             update(_pauses).where(_is(scope, name)).values(actor=actor, reason=reason)
         ).rowcount
@@ -54,8 +52,7 @@ def pause(ledger: Ledger, scope: Scope, name: str, actor: str, reason: str) -> N
 
 def resume(ledger: Ledger, scope: Scope, name: str, actor: str, reason: str) -> list[str]:
     """Let it go on. The ids of the commands that it held."""
-    with ledger.writing() as connection:
-        one_at_a_time(connection)
+    with ledger.writing(in_turn=True) as connection:
         held = _held(connection)
         if connection.execute(_pauses.delete().where(_is(scope, name))).rowcount:
             record_act(connection, "resumed", actor, _told(scope, name, reason))

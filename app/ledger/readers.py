@@ -6,7 +6,20 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, ScalarSelect, Select, Table, and_, case, func, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    ScalarSelect,
+    Select,
+    Table,
+    and_,
+    bindparam,
+    case,
+    func,
+    or_,
+    select,
+)
 
 from app.domain.statuses import GRAVEST_FIRST, UNSETTLED
 from app.ledger import tables
@@ -17,6 +30,26 @@ from app.ledger.types import from_now, now
 
 Record = Row[Any]
 """One row of a table, its columns as attributes."""
+
+_commands = tables.commands.c
+
+# Statements are made once: to make one takes longer than to carry it out.
+_WAITED = (
+    select(_commands.id)
+    .where(waiting_for(bindparam("settled")))
+    .order_by(_commands.urgency, _commands.seq)
+    .limit(bindparam("most"))
+)
+_DUE = (
+    select(_commands.seq)
+    .where(
+        _commands.settled_at.is_(None),
+        _commands.broker == bindparam("at"),
+        _commands.due_at <= now(),
+        or_(_commands.lease_until.is_(None), _commands.lease_until <= now()),
+    )
+    .limit(1)
+)
 
 ALIVE = 30.0
 """Seconds since its last heartbeat in which a worker counts as alive."""
@@ -228,10 +261,14 @@ def commands_of_alerts(ledger: Ledger, alert_ids: Sequence[str]) -> dict[str, li
 
 def next_in_lanes(ledger: Ledger, command_id: str, limit: int) -> list[str]:
     """Due commands that may have waited for one that is settled now: the most urgent first."""
-    commands = tables.commands.c
-    wanted = select(commands.id).where(waiting_for(command_id)).order_by(commands.urgency, commands.seq)
     with ledger.reading() as connection:
-        return list(connection.execute(wanted.limit(limit)).scalars())
+        return list(connection.execute(_WAITED, {"settled": command_id, "most": limit}).scalars())
+
+
+def something_is_due(ledger: Ledger, broker: str) -> bool:
+    """Whether a command of this broker may be anybody's to take."""
+    with ledger.reading() as connection:
+        return connection.execute(_DUE, {"at": broker}).first() is not None
 
 
 def seconds_to_next_due(ledger: Ledger, brokers: Collection[str] | None = None) -> float | None:

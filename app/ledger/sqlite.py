@@ -11,7 +11,11 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DisconnectionError, OperationalError
 
+from app.ledger.transaction import transaction_of
+from app.ledger.types import SQLITE_CLOCK, instant_of
 from app.ledger.waiting import STATEMENT_SECONDS, seconds_left
+
+_MOMENT = f"SELECT {SQLITE_CLOCK}"
 
 
 def engine(url: URL, threads: int) -> Engine:
@@ -74,12 +78,14 @@ def _prepare(connection: Any, _record: Any) -> None:
 
 def _begin(connection: Connection) -> None:
     # A read transaction can't be upgraded while others write (SQLITE_BUSY at once), so writers lock first.
-    deadline = connection.get_execution_options().get("flatwire_lock_by")
-    if deadline is None:
+    transaction = transaction_of(connection)
+    if transaction is None or transaction.lock_by is None:
         _wait_for_locks(connection, _patience())
         connection.exec_driver_sql("BEGIN")
     else:
-        _begin_writing(connection, deadline)
+        _begin_writing(connection, transaction.lock_by)
+        ((moment,),) = _driver(connection).execute(_MOMENT)
+        transaction.began_at = instant_of(moment)
 
 
 def _begin_writing(connection: Connection, deadline: float) -> None:
@@ -93,8 +99,11 @@ def _begin_writing(connection: Connection, deadline: float) -> None:
 
 def _wait_for_locks(connection: Connection, seconds: float) -> None:
     # Past SQLAlchemy, which takes ten times as long over it: each transaction asks for this once or twice.
-    driver: Any = connection.connection.driver_connection
-    driver.execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}")
+    _driver(connection).execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}")
+
+
+def _driver(connection: Connection) -> Any:
+    return connection.connection.driver_connection
 
 
 def _patience() -> float:

@@ -1,7 +1,6 @@
 """A wider close takes over: what it leaves nothing to do is not done any more (design, section 7, Lanes)."""
 
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cache
 from typing import Any
 
@@ -15,6 +14,7 @@ from app.domain.statuses import UNSETTLED, Attention, Status
 from app.ledger import tables
 from app.ledger.events import record
 from app.ledger.lanes import PARTIAL, contains
+from app.ledger.transaction import moment_of
 from app.ledger.types import now
 
 _commands = tables.commands
@@ -161,6 +161,6 @@ def _resolved(
     """The one contract that a name without an expiry turned out to mean."""
     if isinstance(command, FlattenEverything) or command.instrument is None or not holdings:
         return None
-    moment: datetime = connection.execute(select(now())).scalar_one()
+    moment = moment_of(connection)
     contract = contract_of(holdings[0].instrument, moment.date())
     return contract if contract.expiry else None

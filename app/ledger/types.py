@@ -38,7 +38,12 @@ class Instant(TypeDecorator[datetime]):
         return None if value is None else (value - EPOCH) // MICROSECOND
 
     def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
-        return None if value is None else EPOCH + value * MICROSECOND
+        return None if value is None else instant_of(value)
+
+
+def instant_of(microseconds: int) -> datetime:
+    """The moment so long after 1970."""
+    return EPOCH + microseconds * MICROSECOND
 
 
 class Seconds(TypeDecorator[float]):
@@ -89,16 +94,20 @@ class _Clock(FunctionElement[int]):
     inherit_cache = True
 
 
+# SQLite keeps milliseconds; unixepoch('subsec') needs 3.42, which Debian 12 has not.
+SQLITE_CLOCK = "(CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) * 1000)"
+# clock_timestamp() and not now(): a transaction may have waited for a lock.
+POSTGRESQL_CLOCK = "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)"
+
+
 @compiles(_Clock, "sqlite")
 def _sqlite_clock(element: _Clock, compiler: SQLCompiler, **kw: Any) -> str:
-    # SQLite keeps milliseconds; unixepoch('subsec') needs 3.42, which Debian 12 has not.
-    return "(CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) * 1000)"
+    return SQLITE_CLOCK
 
 
 @compiles(_Clock, "postgresql")
 def _postgresql_clock(element: _Clock, compiler: SQLCompiler, **kw: Any) -> str:
-    # clock_timestamp() and not now(): a transaction may have waited for a lock.
-    return "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)"
+    return POSTGRESQL_CLOCK
 
 
 def now() -> ColumnElement[datetime]:

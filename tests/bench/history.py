@@ -52,8 +52,5 @@ def fill(ledger: Ledger, count: int) -> None:
             connection.execute(text("SET statement_timeout = 0"))
         for statement in statements:
             connection.execute(text(statement))
-        connection.commit()
-    with ledger.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        if not ledger.sqlite:
-            connection.execute(text("SET statement_timeout = 0"))
         connection.execute(text("ANALYZE"))
+        connection.commit()

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,14 @@ import pytest
 from sqlalchemy import event, func, select, text
 
 from app.domain.commands import ClosePosition
-from app.ledger import readers, tables
-from app.ledger.connection import Ledger, LedgerUnavailable
+from app.ledger import postgresql, readers, tables
+from app.ledger.connection import Ledger, LedgerUnavailable, insert_once
 from app.ledger.intake import Delivery, Wish, accept
 from app.ledger.migration import migrate
+from app.ledger.transaction import moment_of
+from app.ledger.types import now
 from app.ledger.waiting import FORGOTTEN, PAUSE, TRANSACTION_SECONDS, Breaker
+from tests.conftest import on_both_databases
 from tests.postgres import CONNECTIONS, PostgresServer
 from tests.rehearsal import commits
 from tests.web import closing_ledger
@@ -142,6 +146,19 @@ def test_a_server_that_went_away_is_found_again_once_it_is_back(
     taken_once(postgres, alert)
 
 
+@pytest.mark.parametrize("bad_day", ["stop", "kill"])
+def test_a_server_that_was_started_anew_between_two_alerts_takes_the_second(
+    server: PostgresServer, postgres: Ledger, monkeypatch: pytest.MonkeyPatch, bad_day: str, alert: Delivery
+) -> None:
+    """Its end is seen on the line, without asking."""
+    monkeypatch.setattr(postgresql, "ASKED_AGAIN", 3600)
+    accept(postgres, alert, WISH)
+    getattr(server, bad_day)()
+    server.start()
+
+    assert accept(postgres, alert, WISH).duplicate
+
+
 def test_a_locked_table_holds_nobody_longer_than_a_sender_waits(
     server: PostgresServer, postgres: Ledger, alert: Delivery
 ) -> None:
@@ -218,6 +235,36 @@ def test_a_migration_may_take_longer_than_a_transaction(postgres: Ledger) -> Non
     with postgres.translated(), postgres.engine.connect() as connection:
         connection.execute(text("SET statement_timeout = 0"))
         connection.execute(text("SELECT pg_sleep(:seconds)"), {"seconds": TRANSACTION_SECONDS + 0.2})
+
+
+@on_both_databases
+def test_who_waits_for_his_turn_begins_after_the_other_ended(ledger: Ledger) -> None:
+    def second() -> datetime:
+        with ledger.writing(in_turn=True) as connection:
+            return moment_of(connection)
+
+    with ThreadPoolExecutor(1) as beside:
+        with ledger.writing(in_turn=True) as connection:
+            waiting = beside.submit(second)
+            time.sleep(0.3)
+            ended: datetime = connection.execute(select(now())).scalar_one()
+            assert not waiting.done()
+        assert waiting.result() >= ended
+
+
+@on_both_databases
+def test_what_fails_midway_leaves_nothing(ledger: Ledger, alert: Delivery) -> None:
+    def failing() -> None:
+        with ledger.writing() as connection:
+            row = {"key": "k", "alert": "a", "body": "b", "expires_at": None}
+            assert insert_once(connection, tables.alert_keys, row)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        failing()
+    with ledger.reading() as connection:
+        assert connection.execute(select(tables.alert_keys)).all() == []
+    taken_once(ledger, alert)
 
 
 # A line that is cut while it commits

@@ -244,11 +244,11 @@ class Failing:
         self.after_commit = after_commit
 
     @contextmanager
-    def writing(self) -> Iterator[Connection]:
+    def writing(self, *, in_turn: bool = False) -> Iterator[Connection]:
         fails, self.times = self.times > 0, self.times - 1
         if fails and not self.after_commit:
             raise LedgerUnavailable("away")
-        with self.ledger.writing() as connection:
+        with self.ledger.writing(in_turn=in_turn) as connection:
             yield connection
         if fails:
             raise LedgerUnavailable("the word of it was lost")
