@@ -45,6 +45,8 @@ class Desk:
     """Orders that may still fill."""
     sent: list[str] = field(default_factory=list)
     """The calls that could act, in the order in which they left."""
+    lists: int = 0
+    """Of positions, that were asked for."""
     clock: timedelta = timedelta()
     """How far the venue's clock is ahead of ours."""
     venue: Venue = VENUES["crosstrade"]
@@ -179,6 +181,7 @@ class Desk:
             guard(0.1)
             if kind in ("close", "cancel"):
                 self.sent.append(words)
+            self.lists += kind == "positions"
             mishap = self._script[kind].pop(0) if self._script.get(kind) else None
             return Answered({"did": words}, mishap(act) if mishap else act())
 

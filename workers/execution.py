@@ -27,7 +27,7 @@ from workers import evidence, preparation
 from workers.backoff import FIRST_READ_BACK, WHILE_PAUSED, retry_delay, retry_within
 from workers.brokers.broker import Broker, Call
 from workers.flattening import Flattening
-from workers.observation import NO_ROOM, wait_for_room
+from workers.observation import NO_ROOM, Observation, wait_for_room
 from workers.planning import Ready, call_of, one_by_one, planned
 from workers.rates import LONGEST_HOLD
 from workers.reconciliation import Reconciliation, gave_up
@@ -40,6 +40,10 @@ ENDED_OPEN = (Status.REJECTED, Status.GAVE_UP)
 """Where a close may not end that took the working orders with it."""
 AFTER_A_FAULT = 60.0
 """Seconds until a command is tried again in whose step we failed."""
+READ_BACK_AT_ONCE = 20
+"""Commands that one list of positions reads back, at most."""
+LONGEST_READ_BACK = 15.0
+"""Seconds that a read-back may take: with less of the lease left it is left to a later claim."""
 RUNG = 8
 """Commands that are rung for when one has settled, at most: each ring wakes a worker, who goes on with the rest."""
 LONG_WITHOUT_A_TRY = 30.0
@@ -78,10 +82,36 @@ class Execution:
         claim = self.claims.take(mine, self.can_flip.intersection(mine)) if mine else None
         if claim is None:
             return False
+        if self._is_read_back(claim):
+            self._read_back([claim, *self.claims.take_read_backs(claim, READ_BACK_AT_ONCE)])
+        else:
+            self._do(claim, self._carry_on)
+        return True
+
+    def _is_read_back(self, claim: Claim) -> bool:
+        alone = claim.resolution is not None or one_by_one(self._broker(claim), claim.command)
+        return claim.status is Status.WORKING and not alone
+
+    def _read_back(self, claims: Sequence[Claim]) -> None:
+        """One list of positions serves all: it is read after they were claimed, and so after they were taken."""
+        first: Observation | None = None
+        for claim in claims:
+            observation = Observation(self._broker(claim), claim, first)
+            first = first or observation
+            if claim.holds(LONGEST_READ_BACK):
+                self._do(claim, partial(self._verify, observation=observation))
+            else:
+                self.claims.release(claim)
+
+    def _verify(self, claim: Claim, observation: Observation | None = None) -> None:
+        self._follow(claim, self._reconciliation(claim, observation).verify())
+
+    def _do(self, claim: Claim, carry_on: Callable[[Claim], None]) -> None:
+        """Whatever comes of it, the claim ends, or runs out by itself."""
         claim.may_call = partial(self._may_call, claim.command.broker)
         with structlog.contextvars.bound_contextvars(command=claim.id, broker=claim.command.broker):
             try:
-                self._carry_on(claim)
+                carry_on(claim)
             except LeaseLost:
                 # Somebody else goes on with it. Whatever was in flight here is theirs to find out.
                 log.warning("lease_lost", fence=claim.fence)
@@ -99,7 +129,6 @@ class Execution:
                 self.claims.set_aside(claim, AFTER_A_FAULT, reason, attention)
             if claim.status.final:
                 self._ring_for_next(claim)
-        return True
 
     def _ring_for_next(self, claim: Claim) -> None:
         """Wake others for what waited for this one; the first of them is taken here, in the next step."""
@@ -119,8 +148,6 @@ class Execution:
         match claim.status:
             case Status.QUEUED:
                 self._attempt(claim)
-            case Status.WORKING:
-                self._follow(claim, self._reconciliation(claim).verify())
             case Status.IN_DOUBT:
                 self._follow(claim, self._reconciliation(claim).judge())
             case _:
@@ -203,9 +230,11 @@ class Execution:
         self._journal.move(claim, taken, outcome.answer, keep=True)
         claim.closes += (outcome.attempt,)
         if self.claims.others_wait(claim.command.broker):
-            self.claims.release(claim)  # what is to go out comes before what is read back
+            self.claims.release(
+                claim
+            )  # what is to go out comes first, and one list reads the others back too
         else:
-            self._follow(claim, self._reconciliation(claim).verify())
+            self._verify(claim)
 
     def _reported(self, claim: Claim, report: Report) -> tuple[Holding, ...] | None:
         """Before and target of a close that went out at once, from the answer's snapshot."""
@@ -255,9 +284,9 @@ class Execution:
         if before == (claim.status, claim.attention):
             log.info("command_waits", status=step.status, reason=step.reason, due_in=step.due_in)
 
-    def _reconciliation(self, claim: Claim) -> Reconciliation:
+    def _reconciliation(self, claim: Claim, observation: Observation | None = None) -> Reconciliation:
         broker, settings = self._broker(claim), self._settings(claim)
-        return Reconciliation(broker, settings, claim, self._today(), self._was_seen)
+        return Reconciliation(broker, settings, claim, self._today(), self._was_seen, observation)
 
     def _flattening(self, claim: Claim) -> Flattening:
         broker, settings = self._broker(claim), self._settings(claim)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -23,12 +24,26 @@ MOST_PAGES = 50
 """No account has more; a venue that says so for ever is not believed."""
 
 
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """How a list of positions was read."""
+
+    at: float = 0.0
+    """When it was over, by the monotonic clock."""
+    reads: tuple[Read, ...] = ()
+    failure: BrokerError | None = None
+    """Why there is none."""
+
+
 class Observation:
     """What one claim gets to see of its broker. Raises BrokerError wherever it reads."""
 
-    def __init__(self, broker: Broker, claim: Claim) -> None:
+    def __init__(self, broker: Broker, claim: Claim, earlier: "Observation | None" = None) -> None:
+        """`earlier` is another claim's, that read nothing before this claim was taken: its list serves this one too."""
         self._broker = broker
         self._claim = claim
+        self._earlier = earlier
+        self._listed = Listed()
         self._positions: tuple[Position, ...] | None = None
         self._orders: dict[str, tuple[Order, ...]] = {}
         self._all_accounts: tuple[str, ...] | None = None
@@ -38,11 +53,39 @@ class Observation:
     def positions(self) -> tuple[Position, ...]:
         """The open positions: where they are read account by account, of the command's alone. One list serves all."""
         if self._positions is None:
-            self._positions = self._of_each_account(
-                lambda account: self._pages(partial(self._broker.positions, account))
-            )
+            if self._earlier is None or self._earlier._accounts() != self._accounts():
+                self._positions = self._read_positions()
+            else:
+                self._positions = self._positions_of(self._earlier)
             self._claim.seen |= sightings_in(self._positions)
         return self._positions
+
+    def _read_positions(self) -> tuple[Position, ...]:
+        before = len(self._claim.reads)
+        failure: BrokerError | None = None
+        try:
+            return self._of_each_account(
+                lambda account: self._pages(partial(self._broker.positions, account))
+            )
+        except BrokerError as exc:
+            failure = exc
+            raise
+        finally:
+            self._listed = Listed(time.monotonic(), tuple(self._claim.reads[before:]), failure)
+
+    def _positions_of(self, earlier: "Observation") -> tuple[Position, ...]:
+        """What was listed for another claim, or why it could not be."""
+        positions = earlier._positions
+        if positions is None and earlier._listed.failure is None:
+            return self._read_positions()  # it came to nothing before it asked for them
+        ago = time.monotonic() - earlier._listed.at
+        self._claim.reads += [replace(read, ago=ago) for read in earlier._listed.reads]
+        self._claim.calls += 1
+        self.unreadable = dict(earlier.unreadable)
+        if positions is None:
+            assert earlier._listed.failure is not None
+            raise earlier._listed.failure
+        return positions
 
     def fills(self, accounts: Iterable[str], seconds: float) -> tuple[Fill, ...]:
         """The fills of these accounts in the last so many seconds, by the venue's clock."""

@@ -98,17 +98,18 @@ class StrategySchema(AlertSchema):
     cancel_orders = YesNo()
 
 
-SCHEMAS: dict[str, type[AlertSchema]] = {
-    Action.CLOSE: CloseSchema,
-    Action.FLATTEN: FlattenSchema,
-    Action.FLATTEN_EVERYTHING: FlattenEverythingSchema,
-    STRATEGY: StrategySchema,
-    HEARTBEAT: HeartbeatSchema,
+# Made once: to make a schema takes longer than to read an alert by it.
+SCHEMAS: dict[str, AlertSchema] = {
+    Action.CLOSE: CloseSchema(),
+    Action.FLATTEN: FlattenSchema(),
+    Action.FLATTEN_EVERYTHING: FlattenEverythingSchema(),
+    STRATEGY: StrategySchema(),
+    HEARTBEAT: HeartbeatSchema(),
 }
 
 _EVERY_FIELD = (
     "action",
-    *dict.fromkeys(name for schema in SCHEMAS.values() for name in schema().known_names()),
+    *dict.fromkeys(name for schema in SCHEMAS.values() for name in schema.known_names()),
 )
 
 FIELD_NAMES = (*_EVERY_FIELD, *ALIASES, *SECRET_FIELDS)
@@ -121,7 +122,7 @@ def action_and_values(fields: Mapping[str, Any], *, require: tuple[str, ...]) ->
     faults += _missing(require, spelled)
     action = _action(fields, spelled, faults)
     # A wrong action hides nothing else: the widest schema tells the other faults all the same.
-    schema = SCHEMAS[action or Action.CLOSE]()
+    schema = SCHEMAS[action or Action.CLOSE]
     rest = {name: fields[written] for name, written in spelled.items() if name != "action"}
     values: dict[str, Any] = {}
     try:

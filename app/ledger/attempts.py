@@ -42,9 +42,9 @@ _READ = insert(_attempts).values(
     command=bindparam("of"),
     number=_next_number,
     kind="read",
-    sent_at=from_now(seconds("ago")),
+    sent_at=from_now(seconds("asked")),
     settles_at=now(),
-    answered_at=now(),
+    answered_at=from_now(seconds("answered")),
 )
 _hook = select(_commands.c.hook).where(_commands.c.id == bindparam("of")).scalar_subquery()
 _CLOSED = insert(tables.closed_positions).values(command=bindparam("of"), hook=_hook, closed_at=now())
@@ -99,7 +99,8 @@ def write_reads(connection: Connection, claim: Claim) -> None:
         made = {
             "of": claim.id,
             "request": read.request,
-            "ago": -read.seconds,
+            "asked": -read.seconds - read.ago,
+            "answered": -read.ago,
             "outcome": read.outcome,
             "answer": read.answer,
             "detail": read.detail,

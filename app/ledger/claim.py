@@ -114,6 +114,8 @@ class Read:
     """How long it took."""
     answer: Any = None
     detail: str | None = None
+    ago: float = 0.0
+    """Seconds since it was answered, where it was made for another command."""
 
 
 def claim_of(connection: Connection, row: Row[Any], started: float) -> Claim:

@@ -19,6 +19,7 @@ from sqlalchemy import (
     update,
 )
 
+from app.domain.commands import action_of
 from app.domain.statuses import Attention, Status
 from app.ledger import overdue, tables
 from app.ledger.claim import LEASE_SECONDS, Claim, claim_of
@@ -36,6 +37,8 @@ LATE = 2.0
 """Seconds after its time at which a read-back has waited for long."""
 ONE_IN = 4
 """One claim in so many goes to such a read-back first."""
+SOON = 1.0
+"""Seconds before its time at which a command is read back with others."""
 ASKED_AT_FIRST = 16
 MOST_AT_ONCE = 1000
 """Of the waiting, in one statement."""
@@ -43,17 +46,43 @@ MOST_AT_ONCE = 1000
 _commands = tables.commands
 
 # Statements are made once: to make one takes longer than to carry it out.
-_UNSENT = (
+_is_free = or_(_commands.c.lease_until.is_(None), _commands.c.lease_until <= now())
+_OTHERS = (
     select(_commands.c.seq)
     .where(
         _commands.c.settled_at.is_(None),
         _commands.c.broker == bindparam("at"),
-        _commands.c.status == Status.QUEUED,
         _commands.c.due_at <= now(),
-        or_(_commands.c.lease_until.is_(None), _commands.c.lease_until <= now()),
-        ~is_paused(_commands.c),
+        _is_free,
+        or_(
+            and_(_commands.c.status == Status.QUEUED, ~is_paused(_commands.c)),
+            _commands.c.status == Status.WORKING,
+        ),
     )
     .limit(1)
+)
+_claimed = {"lease_until": from_now(LEASE_SECONDS), "fence": _commands.c.fence + 1}
+_READ_BACKS = (
+    select(_commands.c.seq)
+    .where(
+        _commands.c.settled_at.is_(None),
+        _commands.c.broker == bindparam("at"),
+        _commands.c.status == Status.WORKING,
+        _commands.c.action == bindparam("alike"),
+        _commands.c.resolution.is_(None),
+        _commands.c.due_at <= from_now(SOON),
+        _is_free,
+    )
+    .order_by(_commands.c.seq)
+    .limit(bindparam("most"))
+    .with_for_update(key_share=True, skip_locked=True)
+    .correlate(None)
+)
+_TAKE_READ_BACKS = (
+    update(_commands)
+    .where(_commands.c.seq.in_(_READ_BACKS.scalar_subquery()))
+    .values(**_claimed, lease_owner=bindparam("lease_owner"))
+    .returning(_commands)
 )
 # Only while the claim is the newest, and nothing of it is in flight.
 _RELEASE = (
@@ -86,10 +115,21 @@ class Claims:
             row = self._take_most_urgent(connection, frozenset(brokers), frozenset(can_flip))
             return claim_of(connection, row, started) if row else None
 
+    def take_read_backs(self, like: Claim, most: int) -> list[Claim]:
+        """Take others that wait to be read back at the same broker: one list of its positions serves all."""
+        started = time.monotonic()
+        given = {"at": like.command.broker, "alike": action_of(like.command), "most": most}
+        with self._ledger.writing(in_turn=True) as connection:
+            self._look_at_the_clock(connection)
+            if not self._clock.trusted:
+                return []
+            rows = connection.execute(_TAKE_READ_BACKS, given | {"lease_owner": self._owner}).all()
+            return [claim_of(connection, row, started) for row in rows]
+
     def others_wait(self, broker: str) -> bool:
-        """Whether a command of this broker is due that was not sent yet, and nobody holds it."""
+        """Whether a command of this broker that nobody holds is due to be sent or to be read back."""
         with self._ledger.reading() as connection:
-            return connection.execute(_UNSENT, {"at": broker}).first() is not None
+            return connection.execute(_OTHERS, {"at": broker}).first() is not None
 
     def release(self, claim: Claim, due_in: float = 0) -> None:
         """Give a claim back unchanged. Somebody else may have it already: that is fine."""
@@ -169,8 +209,7 @@ def _take_next_in_turn(
     first = wanted.order_by(*_by_urgency(late_first)).limit(1)
     free = first.with_for_update(of=_commands, key_share=True, skip_locked=True).correlate(None)
     taking = update(_commands).where(_commands.c.seq == free.scalar_subquery())
-    claimed = {"lease_until": from_now(LEASE_SECONDS), "fence": _commands.c.fence + 1}
-    return taking.values(**claimed, lease_owner=bindparam("lease_owner")).returning(_commands)
+    return taking.values(**_claimed, lease_owner=bindparam("lease_owner")).returning(_commands)
 
 
 def _due(brokers: frozenset[str], trusted: bool) -> ColumnElement[bool]:
@@ -183,7 +222,7 @@ def _due(brokers: frozenset[str], trusted: bool) -> ColumnElement[bool]:
         _commands.c.broker.in_(brokers),
         _commands.c.due_at <= now(),
         ~overdue.has_run_out(),
-        or_(_commands.c.lease_until.is_(None), _commands.c.lease_until <= now()),
+        _is_free,
         or_(queued, read_back),
         # What may still act is judged only by a clock that can be believed.
         true() if trusted else and_(queued, ~_commands.c.fixed),

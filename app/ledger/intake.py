@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
 from app.domain.commands import Command
 from app.domain.statuses import Attention, Status
@@ -18,8 +18,14 @@ from app.ledger.events import record
 from app.ledger.once import Key
 from app.ledger.transaction import moment_of
 
+# Statements are made once: to make one takes longer than to carry it out.
 _ALERT = insert(tables.alerts)
 _COMMAND = insert(tables.commands).returning(tables.commands)
+_OF_SENDER = (
+    select(tables.alerts.c.seq)
+    .where(tables.alerts.c.hook == bindparam("at"), tables.alerts.c.sender_id == bindparam("sent"))
+    .limit(1)
+)
 
 OPERATORS_HOOK = "(operator)"
 """What stands for the hook of what an operator asks for: no hook can be named so."""
@@ -159,9 +165,7 @@ def _key(delivery: Delivery, wish: Wish) -> Key:
 def _id_reused(connection: Connection, hook: str, sender_id: str | None) -> list[dict[str, Any]]:
     if sender_id is None:
         return []
-    alerts = tables.alerts.c
-    known = select(alerts.seq).where(alerts.hook == hook, alerts.sender_id == _digest(sender_id)).limit(1)
-    if not connection.execute(known).first():
+    if not connection.execute(_OF_SENDER, {"at": hook, "sent": _digest(sender_id)}).first():
         return []
     hint = "make it unique: {{strategy.order.id}}-{{timenow}}"
     return [{"field": "id", "message": "id_reused", "hint": hint}]

@@ -49,24 +49,79 @@ def test_a_whole_close_goes_out_at_once_and_is_read_back(shop: Shop) -> None:
     assert [attempt.kind for attempt in history.attempts] == ["close", "read"]
 
 
-@on_both_databases
-def test_what_waits_to_leave_goes_before_anything_is_read_back(shop: Shop) -> None:
-    accounts = ["Sim101", "Sim102", "Sim103"]
-    for account in accounts:
-        shop.desk.hold(account, MES, 10)
-    ids = [shop.take(ClosePosition("nt8", account, MES))[0] for account in accounts]
+THREE = ("Sim101", "Sim102", "Sim103")
 
+
+def sent_of_three(shop: Shop) -> list[str]:
+    """Three closes have left, each of an account of its own, and none is read back. Their ids."""
+    for account in THREE:
+        shop.desk.hold(account, MES, 10)
+    ids = [shop.take(ClosePosition("nt8", account, MES))[0] for account in THREE]
     for sent in (1, 2, 3):
         assert shop.execution.step()
         assert len(shop.desk.sent) == sent
-        assert [shop.history(it).command.status for it in ids][:2] == [
-            "working",
-            "queued" if sent == 1 else "working",
-        ]
-    assert shop.history(ids[2]).command.status == "closed"  # nobody waited behind the last
+    assert [shop.history(it).command.status for it in ids] == ["working"] * 3
+    assert shop.desk.lists == 0
+    return ids
+
+
+@on_both_databases
+def test_what_waits_to_leave_goes_first_and_one_list_reads_all_of_it_back(shop: Shop) -> None:
+    ids = sent_of_three(shop)
+
     shop.work()
+    histories = [shop.history(it) for it in ids]
+    assert [came_to(it) for it in histories] == [("closed", None)] * 3
+    assert shop.desk.lists == 1
+    assert [[attempt.kind for attempt in it.attempts] for it in histories] == [["close", "read"]] * 3
+    assert len({str(it.attempts[-1].answer) for it in histories}) == 1
+    assert all(it.attempts[0].answered_at <= it.attempts[-1].sent_at for it in histories)
+    assert len(shop.desk.sent) == 3
+
+
+def test_of_one_list_each_command_learns_what_is_its_own(shop: Shop) -> None:
+    ids = sent_of_three(shop)
+    shop.desk.hold("Sim102", MES, 10)  # as if its close had not filled yet
+
+    shop.work()
+    assert [shop.history(it).command.status for it in ids] == ["closed", "working", "closed"]
+    shop.desk.hold("Sim102", MES, 0)
+    shop.wait(5)
     assert [came_to(shop.history(it)) for it in ids] == [("closed", None)] * 3
     assert len(shop.desk.sent) == 3
+
+
+def test_a_list_that_can_not_be_read_is_asked_for_once_by_all(shop: Shop) -> None:
+    ids = sent_of_three(shop)
+    shop.desk.script("positions", raises(OutcomeUnknown("no answer")))
+
+    assert shop.execution.step()
+    assert [shop.history(it).command.status for it in ids] == ["working"] * 3
+    assert shop.desk.lists == 1
+    assert [it.outcome for id in ids for it in shop.history(id).attempts if it.kind == "read"] == [
+        "outcome_unknown"
+    ] * 3
+    shop.wait(5)
+    assert [came_to(shop.history(it)) for it in ids] == [("closed", None)] * 3
+
+
+def test_a_close_that_is_taken_while_a_list_is_read_has_one_of_its_own(shop: Shop) -> None:
+    """What the list of the others shows may be from before it."""
+    shop.desk.hold("Sim104", MES, 10)
+
+    def while_another_closes(act: Callable[[], Any]) -> Any:
+        seen = act()
+        late.extend(shop.take(ClosePosition("nt8", "Sim104", MES)))
+        assert shop.execution.step()
+        return seen
+
+    late: list[str] = []
+    ids = sent_of_three(shop)
+    shop.desk.script("positions", while_another_closes)
+    shop.work()
+
+    assert [came_to(shop.history(it)) for it in [*ids, *late]] == [("closed", None)] * 4
+    assert shop.desk.lists == 2
 
 
 @on_both_databases

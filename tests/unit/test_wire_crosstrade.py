@@ -692,3 +692,19 @@ def test_no_error_is_ever_a_report_of_something_closed(body: Any) -> None:
     for status in (301, 401, 403, 404, 408, 429, 500, 502):
         with pytest.raises(BrokerError):
             answers.report_of(answer(status, body))
+
+
+# The limits
+
+
+@given(st.lists(st.integers(0, 3000), max_size=150))
+def test_the_limits_never_find_the_venues_bucket_empty(pauses: list[int]) -> None:
+    """Whoever calls whenever our limits have room: 20 tokens at most, 3 new ones a second. Times in milliseconds."""
+    now, tokens = 0, 20_000
+    made: list[int] = []
+    for pause in pauses:
+        now, tokens = now + pause, min(20_000, tokens + 3 * pause)
+        while all(sum(now - at < it.seconds * 1000 for at in made) < it.calls for it in requests.LIMITS):
+            tokens -= 1000
+            made.append(now)
+            assert tokens >= 0

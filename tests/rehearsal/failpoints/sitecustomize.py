@@ -96,10 +96,11 @@ def of_the_ledger(module: ModuleType) -> None:
     event.listen(Engine, "commit", before_commit)
 
 
-def of_claims(module: ModuleType) -> None:
-    claims: Any = module.Claims
+def of_claims(module: Any) -> None:
+    claims = module.Claims
     claims.take = writing(claims.take, lambda *_: None)
-    claims._take = found(claims._take, "claims.take")
+    claims.take_read_backs = writing(claims.take_read_backs, lambda *_: None)
+    module.claim_of = found(module.claim_of, "claims.take")
     claims.recover = writing(claims.recover, lambda *_: None)
 
 

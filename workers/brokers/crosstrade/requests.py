@@ -18,10 +18,11 @@ from workers.brokers.names import named, segment
 EXECUTIONS_REACH = 900
 """Seconds. The executions page: lookbackTime is at most 900."""
 
-LIMITS = (Limit("7 s", 20, 7), Limit("1 min", 180, 60))
+LIMITS = (Limit("2 s", 20, 2), Limit("9 s", 26, 9), Limit("1 min", 180, 60))
 """The rate limiting page: a bucket of 20 that gets 3 a second, and 180 a minute, for REST and the WebSocket together.
 
-So many in any 7 seconds never find the bucket empty. More at once would: ten such calls in a row end the WebSocket.
+So many in any 2, and in any 9 seconds never find the bucket empty: 20 at once, 6 more once it got 6, and 26 in 9 s as
+long as it gets 27 in them. More at once would: ten such calls in a row end the WebSocket.
 """
 
 
