@@ -5,9 +5,10 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from app.domain.commands import Command
 from app.domain.statuses import Attention, Status
@@ -19,8 +20,9 @@ from app.ledger.once import Key
 from app.ledger.transaction import moment_of
 
 # Statements are made once: to make one takes longer than to carry it out.
-_ALERT = insert(tables.alerts)
-_COMMAND = insert(tables.commands).returning(tables.commands)
+_ALERT = insert(tables.alerts).inline()
+_COMMAND = insert(tables.commands).inline()
+_BLANK: dict[str, Any] = dict.fromkeys(tables.commands.c.keys())
 _OF_SENDER = (
     select(tables.alerts.c.seq)
     .where(tables.alerts.c.hook == bindparam("at"), tables.alerts.c.sender_id == bindparam("sent"))
@@ -86,7 +88,8 @@ class Taken:
     """What became of a delivery."""
 
     alert: str
-    commands: Sequence[Row[Any]]
+    commands: Sequence[Any]
+    """Their columns as attributes."""
     duplicate: bool = False
     warnings: Sequence[dict[str, Any]] = ()
 
@@ -222,8 +225,8 @@ def _insert_command(
     wish: Wish,
     moment: datetime,
     actor: str | None = None,
-) -> Row[Any]:
-    """The row. `actor` is who asks for it; None: its hook."""
+) -> SimpleNamespace:
+    """What was written. `actor` is who asks for it; None: its hook."""
     actor = actor or delivery.hook
     expires_at = (wish.fired_at or moment) + timedelta(seconds=wish.max_age)
     status, reason, attention = _at_first(wish, moment)
@@ -244,12 +247,12 @@ def _insert_command(
         "fixed": False,
         "dry_run": wish.dry_run,
     }
-    inserted = connection.execute(_COMMAND, row).one()
+    connection.execute(_COMMAND, row)
     symbol = {"symbol": wish.symbol} if wish.symbol else None
     record(connection, command_id, "accepted", actor, symbol, alert=alert)
     if status.final:
         record(connection, command_id, "status", actor, {"from": Status.QUEUED, "to": status})
-    return inserted
+    return SimpleNamespace(**_BLANK | row)
 
 
 def _at_first(wish: Wish, moment: datetime) -> tuple[Status, str | None, Attention | None]:
