@@ -4,6 +4,7 @@ A step makes each call once and writes what it learned. Waiting is left to the l
 with the time at which it is due. A worker waits only for room in the venue's limits, and only between two calls.
 """
 
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
@@ -42,8 +43,8 @@ AFTER_A_FAULT = 60.0
 """Seconds until a command is tried again in whose step we failed."""
 READ_BACK_AT_ONCE = 20
 """Commands that one list of positions reads back, at most."""
-LONGEST_READ_BACK = 15.0
-"""Seconds that a read-back may take: with less of the lease left it is left to a later claim."""
+READ_BACK_FOR = 5.0
+"""Seconds after which what one list was to read back is left to later claims: a stop is not to wait for all of it."""
 RUNG = 8
 """Commands that are rung for when one has settled, at most: each ring wakes a worker, who goes on with the rest."""
 LONG_WITHOUT_A_TRY = 30.0
@@ -94,11 +95,12 @@ class Execution:
 
     def _read_back(self, claims: Sequence[Claim]) -> None:
         """One list of positions serves all: it is read after they were claimed, and so after they were taken."""
-        first: Observation | None = None
-        for claim in claims:
-            observation = Observation(self._broker(claim), claim, first)
-            first = first or observation
-            if claim.holds(LONGEST_READ_BACK):
+        first = Observation(self._broker(claims[0]), claims[0])
+        self._do(claims[0], partial(self._verify, observation=first))
+        ends_at = claims[0].taken_at + READ_BACK_FOR
+        for claim in claims[1:]:
+            if time.monotonic() < ends_at:
+                observation = Observation(self._broker(claim), claim, earlier=first)
                 self._do(claim, partial(self._verify, observation=observation))
             else:
                 self.claims.release(claim)

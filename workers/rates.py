@@ -88,14 +88,14 @@ def _wait(
     if storage.get(held):
         return max(0.05, storage.get_expiry(held) - time.time())
     limiter = MovingWindowRateLimiter(storage)
-    items = list(_items(broker, limits, workers))
-    # One that is refused counts no call: of one limit alone there is nothing to test before.
-    for name, item in items if patient else items[1:]:
-        leaves = item.amount // KEPT_FREE if patient else 0
-        if not limiter.test(item, broker.name, name, cost=1 + leaves):
+    items = sorted(_items(broker, limits, workers), key=lambda it: it[1].get_expiry())
+    for name, item in items if patient else ():
+        if not limiter.test(item, broker.name, name, cost=1 + item.amount // KEPT_FREE):
             return _until_room(limiter, item, broker.name, name)
+    # What a longer limit refuses was counted by the shorter ones, who forget it first: to test each before would be as
+    # many more ways to Redis and back.
     for name, item in items:
-        if not limiter.hit(item, broker.name, name):  # another worker was faster
+        if not limiter.hit(item, broker.name, name):
             return _until_room(limiter, item, broker.name, name)
     return 0.0
 

@@ -1,7 +1,7 @@
 """Who may carry out a command: claims under a lease with a fence."""
 
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection
 from functools import cache
 from typing import Any
 
@@ -184,17 +184,20 @@ class Claims:
         """
         self._taken += 1
         which = (brokers, self._clock.trusted, self._taken % ONE_IN == 0)
-        for chosen in _ever_more(connection.execute(_waiting(*which)).scalars().all()):
+        start, many = 0, ASKED_AT_FIRST
+        while chosen := connection.execute(_waiting(*which), {"start": start, "many": many}).scalars().all():
             given = {"chosen": chosen, "lease_owner": self._owner}
             if row := connection.execute(_take_next_in_turn(*which, can_flip), given).first():
                 return row
+            start, many = start + many, min(many * 4, MOST_AT_ONCE)
         return None
 
 
 @cache
 def _waiting(brokers: frozenset[str], trusted: bool, late_first: bool) -> Select[Any]:
-    """What is due at these brokers and nobody holds, the most urgent first, whosever turn it is."""
-    return select(_commands.c.seq).where(_due(brokers, trusted)).order_by(*_by_urgency(late_first))
+    """Some of what is due at these brokers and nobody holds, the most urgent first, whosever turn it is."""
+    due = select(_commands.c.seq).where(_due(brokers, trusted)).order_by(*_by_urgency(late_first))
+    return due.offset(bindparam("start")).limit(bindparam("many"))
 
 
 @cache
@@ -238,11 +241,3 @@ def _by_urgency(late_first: bool) -> tuple[Any, ...]:
 
 def _held(claim: Claim) -> dict[str, Any]:
     return {"claimed": claim.id, "claimed_fence": claim.fence, "claimed_by": claim.owner}
-
-
-def _ever_more(waiting: Sequence[int]) -> Iterator[Sequence[int]]:
-    """A few, then more at a time."""
-    start, many = 0, ASKED_AT_FIRST
-    while start < len(waiting):
-        yield waiting[start : start + many]
-        start, many = start + many, min(many * 4, MOST_AT_ONCE)

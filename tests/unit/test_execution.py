@@ -21,6 +21,7 @@ from app.ledger.connection import Ledger
 from tests.conftest import on_both_databases
 from tests.desk import LOST, Desk, acts_in_part, only_says, raises
 from tests.shop import MES, SETTINGS, SIM, Shop, came_to, closed, numbers, part, whole
+from workers import execution
 
 
 @pytest.fixture
@@ -103,6 +104,19 @@ def test_a_list_that_can_not_be_read_is_asked_for_once_by_all(shop: Shop) -> Non
     ] * 3
     shop.wait(5)
     assert [came_to(shop.history(it)) for it in ids] == [("closed", None)] * 3
+
+
+def test_what_one_list_has_no_time_for_is_read_back_by_another(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(execution, "READ_BACK_FOR", 0)
+    ids = sent_of_three(shop)
+
+    assert shop.execution.step()
+    assert [shop.history(it).command.status for it in ids] == ["closed", "working", "working"]
+    shop.work()
+    assert [came_to(shop.history(it)) for it in ids] == [("closed", None)] * 3
+    assert shop.desk.lists == 3
 
 
 def test_a_close_that_is_taken_while_a_list_is_read_has_one_of_its_own(shop: Shop) -> None:
