@@ -1,5 +1,6 @@
 """gunicorn's settings for the web process: `gunicorn -c python:config.gunicorn "app.web:create_app()"`."""
 
+import gc
 import os
 import re
 import sys
@@ -83,6 +84,8 @@ def post_worker_init(worker: Any) -> None:
     """That no worker is alive only the web process can tell."""
     from app.notifying import watch_for_workers
 
+    # What is loaded by now stays: to look through it for garbage once in a while would hold an alert up.
+    gc.freeze()
     settings = load(Role.WEB)
     if settings.configuration.notify:
         watching = Thread(target=watch_for_workers, args=(settings,), name="watching", daemon=True)

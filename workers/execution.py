@@ -12,7 +12,7 @@ from functools import partial
 
 import structlog
 
-from app.domain.commands import Command
+from app.domain.commands import Command, FlattenEverything
 from app.domain.failures import BrokerError, NotSent, OutcomeUnknown, Refused, Throttled
 from app.domain.positions import Holding, Report
 from app.domain.statuses import Attention, Status
@@ -43,8 +43,8 @@ AFTER_A_FAULT = 60.0
 """Seconds until a command is tried again in whose step we failed."""
 READ_BACK_AT_ONCE = 20
 """Commands that one list of positions reads back, at most."""
-READ_BACK_FOR = 5.0
-"""Seconds after which what one list was to read back is left to later claims: a stop is not to wait for all of it."""
+READ_BACK_FOR = 1.0
+"""Seconds after a list in which others are read back by it: neither a new close nor a stop is to wait for all of them."""
 RUNG = 8
 """Commands that are rung for when one has settled, at most: each ring wakes a worker, who goes on with the rest."""
 LONG_WITHOUT_A_TRY = 30.0
@@ -84,7 +84,7 @@ class Execution:
         if claim is None:
             return False
         if self._is_read_back(claim):
-            self._read_back([claim, *self.claims.take_read_backs(claim, READ_BACK_AT_ONCE)])
+            self._read_back([claim, *self._others_of_its_list(claim)])
         else:
             self._do(claim, self._carry_on)
         return True
@@ -93,11 +93,18 @@ class Execution:
         alone = claim.resolution is not None or one_by_one(self._broker(claim), claim.command)
         return claim.status is Status.WORKING and not alone
 
+    def _others_of_its_list(self, claim: Claim) -> Sequence[Claim]:
+        command = claim.command
+        by_account = self._broker(claim).accounts() is not None
+        if isinstance(command, FlattenEverything) or (by_account and command.account is None):
+            return ()
+        return self.claims.take_read_backs(claim, command.account if by_account else None, READ_BACK_AT_ONCE)
+
     def _read_back(self, claims: Sequence[Claim]) -> None:
         """One list of positions serves all: it is read after they were claimed, and so after they were taken."""
         first = Observation(self._broker(claims[0]), claims[0])
         self._do(claims[0], partial(self._verify, observation=first))
-        ends_at = claims[0].taken_at + READ_BACK_FOR
+        ends_at = time.monotonic() + READ_BACK_FOR
         for claim in claims[1:]:
             if time.monotonic() < ends_at:
                 observation = Observation(self._broker(claim), claim, earlier=first)

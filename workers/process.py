@@ -1,5 +1,6 @@
 """One worker process: hears the doorbell and sweeps. Forked by the supervisor."""
 
+import gc
 import os
 import signal
 import threading
@@ -66,6 +67,7 @@ def run(name: str, settings: Settings) -> None:
     scheduling = Scheduling(ledger, settings.configuration.schedules.values(), doorbell.ring)
     threads.append(_started(partial(scheduling.run, stopping), "scheduling"))
     threads += [_started(sweep.run, f"sweep {broker}") for sweep, broker in zip(sweeps, brokers, strict=True)]
+    gc.freeze()  # what is loaded by now stays: to look through it for garbage would hold a close up
     log.info("worker_started", worker=name, brokers=list(settings.configuration.brokers))
     if settings.redis_url is None:
         stopping.wait()

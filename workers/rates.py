@@ -27,7 +27,7 @@ LONGEST_HOLD = 120.0
 """Seconds that one "too fast" can hold all calls to a broker: a header that is wrong must not stop a day's closes."""
 A_STEP = 4
 """Calls that a step may make one after the other: positions, orders, how the instrument is counted, the close."""
-KEPT_FREE = 5
+KEPT_FREE = 8
 """One in so many of a limit's calls is left to closes by whoever reads with time to spare."""
 
 

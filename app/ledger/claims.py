@@ -62,27 +62,14 @@ _OTHERS = (
     .limit(1)
 )
 _claimed = {"lease_until": from_now(LEASE_SECONDS), "fence": _commands.c.fence + 1}
-_READ_BACKS = (
-    select(_commands.c.seq)
-    .where(
-        _commands.c.settled_at.is_(None),
-        _commands.c.broker == bindparam("at"),
-        _commands.c.status == Status.WORKING,
-        _commands.c.action == bindparam("alike"),
-        _commands.c.resolution.is_(None),
-        _commands.c.due_at <= from_now(SOON),
-        _is_free,
-    )
-    .order_by(_commands.c.seq)
-    .limit(bindparam("most"))
-    .with_for_update(key_share=True, skip_locked=True)
-    .correlate(None)
-)
-_TAKE_READ_BACKS = (
-    update(_commands)
-    .where(_commands.c.seq.in_(_READ_BACKS.scalar_subquery()))
-    .values(**_claimed, lease_owner=bindparam("lease_owner"))
-    .returning(_commands)
+_READ_BACKS = select(_commands.c.seq).where(
+    _commands.c.settled_at.is_(None),
+    _commands.c.broker == bindparam("at"),
+    _commands.c.status == Status.WORKING,
+    _commands.c.action == bindparam("alike"),
+    _commands.c.resolution.is_(None),
+    _commands.c.due_at <= from_now(SOON),
+    _is_free,
 )
 # Only while the claim is the newest, and nothing of it is in flight.
 _RELEASE = (
@@ -115,15 +102,17 @@ class Claims:
             row = self._take_most_urgent(connection, frozenset(brokers), frozenset(can_flip))
             return claim_of(connection, row, started) if row else None
 
-    def take_read_backs(self, like: Claim, most: int) -> list[Claim]:
-        """Take others that wait to be read back at the same broker: one list of its positions serves all."""
+    def take_read_backs(self, like: Claim, account: str | None, most: int) -> list[Claim]:
+        """Take others that wait to be read back at the same broker, of that account or of any: one list serves all."""
         started = time.monotonic()
-        given = {"at": like.command.broker, "alike": action_of(like.command), "most": most}
+        given = {"at": like.command.broker, "alike": action_of(like.command), "most": most, "of": account}
         with self._ledger.writing(in_turn=True) as connection:
             self._look_at_the_clock(connection)
             if not self._clock.trusted:
                 return []
-            rows = connection.execute(_TAKE_READ_BACKS, given | {"lease_owner": self._owner}).all()
+            rows = connection.execute(
+                _take_read_backs(account is None), given | {"lease_owner": self._owner}
+            ).all()
             return [claim_of(connection, row, started) for row in rows]
 
     def others_wait(self, broker: str) -> bool:
@@ -198,6 +187,16 @@ def _waiting(brokers: frozenset[str], trusted: bool, late_first: bool) -> Select
     """Some of what is due at these brokers and nobody holds, the most urgent first, whosever turn it is."""
     due = select(_commands.c.seq).where(_due(brokers, trusted)).order_by(*_by_urgency(late_first))
     return due.offset(bindparam("start")).limit(bindparam("many"))
+
+
+@cache
+def _take_read_backs(any_account: bool) -> Any:
+    """The claim on what waits to be read back."""
+    wanted = _READ_BACKS if any_account else _READ_BACKS.where(_commands.c.account == bindparam("of"))
+    some = wanted.order_by(_commands.c.seq).limit(bindparam("most"))
+    free = some.with_for_update(key_share=True, skip_locked=True).correlate(None)
+    taking = update(_commands).where(_commands.c.seq.in_(free.scalar_subquery()))
+    return taking.values(**_claimed, lease_owner=bindparam("lease_owner")).returning(_commands)
 
 
 @cache

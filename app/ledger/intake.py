@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, case, exists, insert, select, update
 
 from app.domain.commands import Command
 from app.domain.statuses import Attention, Status
@@ -18,19 +18,32 @@ from app.ledger.encoding import columns_of
 from app.ledger.events import record
 from app.ledger.once import Key
 from app.ledger.transaction import moment_of
+from app.ledger.types import Json
 
 # Statements are made once: to make one takes longer than to carry it out.
-_ALERT = insert(tables.alerts).inline()
+_earlier = tables.alerts.alias("earlier")
+_of_sender = exists(
+    select(_earlier.c.seq).where(
+        _earlier.c.hook == bindparam("at"), _earlier.c.sender_id == bindparam("sender")
+    )
+)
+_WARNED, _WARNED_OF_ID = bindparam("warned", type_=Json()), bindparam("warned_of_id", type_=Json())
+# With its warnings as they are if the sender's id was there before: to ask for that would be one more way and back.
+_ALERT = (
+    insert(tables.alerts)
+    .values(warnings=case((_of_sender, _WARNED_OF_ID), else_=_WARNED))
+    .returning(tables.alerts.c.warnings)
+)
 _COMMAND = insert(tables.commands).inline()
 _BLANK: dict[str, Any] = dict.fromkeys(tables.commands.c.keys())
-_OF_SENDER = (
-    select(tables.alerts.c.seq)
-    .where(tables.alerts.c.hook == bindparam("at"), tables.alerts.c.sender_id == bindparam("sent"))
-    .limit(1)
-)
 
 OPERATORS_HOOK = "(operator)"
 """What stands for the hook of what an operator asks for: no hook can be named so."""
+_ID_REUSED = {
+    "field": "id",
+    "message": "id_reused",
+    "hint": "make it unique: {{strategy.order.id}}-{{timenow}}",
+}
 BY_SCHEDULE = "(schedule) "
 """What stands before a schedule's name where an alert says by which secret it came."""
 
@@ -104,10 +117,11 @@ def accept(ledger: Ledger, delivery: Delivery, wish: Wish) -> Taken:
         if first is not None:
             _count_delivery(connection, first)
             return Taken(first, once.commands_of(connection, first), duplicate=True)
-        warnings = [*wish.warnings, *_id_reused(connection, delivery.hook, wish.sender_id)]
-        warnings += _stale(wish, moment)
+        warnings = [*wish.warnings, *_stale(wish, moment)]
         outcome = "ignored" if wish.ignored else "accepted"
-        _insert_alert(connection, alert, delivery, moment, outcome, warnings, wish.sender_id, wish.ignored)
+        warnings = _insert_alert(
+            connection, alert, delivery, moment, outcome, warnings, wish.sender_id, wish.ignored
+        )
         rows = [_insert_command(connection, alert, delivery, it, wish, moment) for it in wish.commands]
         return Taken(alert, rows, warnings=warnings)
 
@@ -165,15 +179,6 @@ def _key(delivery: Delivery, wish: Wish) -> Key:
     return Key(f"{hook} body {body}", body, wish.dedupe_window)
 
 
-def _id_reused(connection: Connection, hook: str, sender_id: str | None) -> list[dict[str, Any]]:
-    if sender_id is None:
-        return []
-    if not connection.execute(_OF_SENDER, {"at": hook, "sent": _digest(sender_id)}).first():
-        return []
-    hint = "make it unique: {{strategy.order.id}}-{{timenow}}"
-    return [{"field": "id", "message": "id_reused", "hint": hint}]
-
-
 def _stale(wish: Wish, moment: datetime) -> list[dict[str, Any]]:
     if not wish.too_old(moment):
         return []
@@ -198,7 +203,9 @@ def _insert_alert(
     sender_id: str | None,
     reason: str | None = None,
     errors: Sequence[dict[str, Any]] = (),
-) -> None:
+) -> list[dict[str, Any]]:
+    """The warnings that were kept: one more if the sender's id is not new to the hook."""
+    sender = None if sender_id is None else _digest(sender_id)
     row = {
         "id": alert,
         "hook": delivery.hook,
@@ -206,15 +213,19 @@ def _insert_alert(
         "outcome": outcome,
         "reason": reason,
         "errors": list(errors),
-        "warnings": list(warnings),
+        "warned": list(warnings),
+        "warned_of_id": [_ID_REUSED, *warnings],
         "text": delivery.text,
         "size": len(delivery.body),
         "source_address": delivery.source_address,
         "secret_label": delivery.secret_label,
-        "sender_id": None if sender_id is None else _digest(sender_id),
+        "sender_id": sender,
+        "at": delivery.hook,
+        "sender": sender,
         "deliveries": 1,
     }
-    connection.execute(_ALERT, row)
+    kept: list[dict[str, Any]] = connection.execute(_ALERT, row).scalar_one()
+    return kept
 
 
 def _insert_command(

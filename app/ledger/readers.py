@@ -21,7 +21,7 @@ from sqlalchemy import (
     select,
 )
 
-from app.domain.statuses import GRAVEST_FIRST, UNSETTLED
+from app.domain.statuses import GRAVEST_FIRST
 from app.ledger import tables
 from app.ledger.connection import Ledger
 from app.ledger.intake import BY_SCHEDULE
@@ -293,7 +293,7 @@ def health(ledger: Ledger) -> Health:
             select(func.count()).select_from(tables.workers).where(workers.seen_at > from_now(-ALIVE))
         ).scalar_one()
         count, oldest, moment = connection.execute(
-            select(func.count(), func.min(commands.accepted_at), now()).where(commands.status.in_(UNSETTLED))
+            select(func.count(), func.min(commands.accepted_at), now()).where(commands.settled_at.is_(None))
         ).one()
         attention = connection.execute(
             select(func.count()).select_from(tables.commands).where(commands.attention.is_not(None))

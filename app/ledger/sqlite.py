@@ -81,10 +81,10 @@ def _begin(connection: Connection) -> None:
     transaction = transaction_of(connection)
     if transaction is None or transaction.lock_by is None:
         _wait_for_locks(connection, _patience())
-        connection.exec_driver_sql("BEGIN")
+        _say(connection, "BEGIN")
     else:
         _begin_writing(connection, transaction.lock_by)
-        ((moment,),) = _driver(connection).execute(_MOMENT)
+        ((moment,),) = _say(connection, _MOMENT)
         transaction.began_at = instant_of(moment)
 
 
@@ -92,18 +92,22 @@ def _begin_writing(connection: Connection, deadline: float) -> None:
     """Lock the file for writing."""
     _wait_for_locks(connection, 0)  # the waiting is ours
     try:
-        _insist(lambda: connection.exec_driver_sql("BEGIN IMMEDIATE"), deadline)
+        _insist(lambda: _say(connection, "BEGIN IMMEDIATE"), deadline)
     finally:
         _wait_for_locks(connection, _patience())
 
 
 def _wait_for_locks(connection: Connection, seconds: float) -> None:
-    # Past SQLAlchemy, which takes ten times as long over it: each transaction asks for this once or twice.
-    _driver(connection).execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}")
+    _say(connection, f"PRAGMA busy_timeout = {int(seconds * 1000)}")
 
 
-def _driver(connection: Connection) -> Any:
-    return connection.connection.driver_connection
+def _say(connection: Connection, statement: str) -> Any:
+    """Past SQLAlchemy, which takes ten times as long over what each transaction says several times. The answer's rows."""
+    driver: Any = connection.connection.driver_connection
+    try:
+        return driver.execute(statement)
+    except sqlite3.DatabaseError as exc:
+        raise OperationalError(statement, None, exc) from exc
 
 
 def _patience() -> float:

@@ -22,7 +22,7 @@ from app.ledger.intake import Delivery, Wish, accept, new_id
 from app.ledger.journal import Journal
 from app.ledger.readers import CommandHistory, command_history, health
 from app.ledger.step import Answer, Outgoing, Step
-from app.ledger.types import from_now
+from app.ledger.types import from_now, now
 from tests.conftest import on_both_databases
 
 MES = "MES 12-26"
@@ -382,6 +382,24 @@ def test_what_may_have_left_is_not_given_up_by_the_clock_but_judged(ledger: Ledg
     assert found.since_first_attempt == pytest.approx(200, abs=2)
     with pytest.raises(LeaseLost):
         begun(ledger, found)
+
+
+@on_both_databases
+def test_what_one_list_reads_back_is_taken_together_by_account_where_lists_are(ledger: Ledger) -> None:
+    accounts = ["Sim101", "Sim102", "Sim101", "Sim101"]
+    ids = taken_in(ledger, *(whole(account=account) for account in accounts))
+    for it in ids:
+        set_on(ledger, it, status="working", due_at=now())
+    set_on(ledger, ids[3], due_at=from_now(30))
+    first = claim(ledger)
+    assert first is not None
+    assert first.id == ids[0]
+
+    claims = Claims(ledger, "two")
+    assert [it.id for it in claims.take_read_backs(first, "Sim101", 20)] == [ids[2]]
+    (other,) = claims.take_read_backs(first, None, 20)
+    assert (other.id, other.owner, other.status) == (ids[1], "two", "working")
+    assert claims.take_read_backs(first, None, 20) == []
 
 
 # A worker that is paused in the middle of a write

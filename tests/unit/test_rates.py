@@ -65,11 +65,11 @@ def test_a_call_goes_only_if_every_limit_has_room() -> None:
 
 
 def test_who_reads_with_time_to_spare_leaves_room_for_closes() -> None:
-    rates, limits = Rates(), (Limit("all", 10, 60),)
+    rates, limits = Rates(), (Limit("all", 16, 60),)
 
     patient = sum(rates.wait(NT8, limits, patient=True) == 0 for _ in range(20))
 
-    assert patient == 8
+    assert patient == 14
     assert go(rates, 20, limits) == 2
 
 

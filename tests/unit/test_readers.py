@@ -153,7 +153,8 @@ def test_health_counts_what_is_open_and_what_needs_a_person(ledger: Ledger) -> N
     assert (empty.workers, empty.unsettled, empty.oldest_unsettled, empty.attention) == (0, 0, None, 0)
     old, done, _new = taken_in(ledger, *closes(3))
     set_on(ledger, old, accepted_at=from_now(-90), status=Status.IN_DOUBT, attention=Attention.IN_DOUBT)
-    set_on(ledger, done, accepted_at=from_now(-900), status=Status.GAVE_UP, attention=Attention.GAVE_UP)
+    ended = {"status": Status.GAVE_UP, "attention": Attention.GAVE_UP, "settled_at": from_now(-800)}
+    set_on(ledger, done, accepted_at=from_now(-900), **ended)
 
     health = readers.health(ledger)
     assert (health.unsettled, health.attention) == (2, 2)
@@ -226,6 +227,14 @@ def one_step(ledger: Ledger) -> None:
     Claims(ledger, "one").end_overdue(["nt8"], 10)
 
 
+def take_read_backs(ledger: Ledger) -> None:
+    taken_in(ledger, *closes(1))
+    first = Claims(ledger, "one").take(["nt8"])
+    assert first is not None
+    for account in (None, "Sim101"):
+        Claims(ledger, "one").take_read_backs(first, account, 20)
+
+
 def alert_with_an_id(ledger: Ledger) -> None:
     accept(ledger, Delivery("futures", b"close", "close", "main"), Wish(closes(1), sender_id="one"))
 
@@ -234,6 +243,8 @@ EVERY_SECOND: dict[str, Callable[[Ledger], object]] = {
     "a step": one_step,
     "next due": readers.seconds_to_next_due,
     "an alert": alert_with_an_id,
+    "health": readers.health,
+    "what one list reads back": take_read_backs,
     "anything due": lambda ledger: readers.something_is_due(ledger, "nt8"),
     "a page": lambda ledger: readers.histories(ledger, readers.commands_page(ledger, {}, limit=20).rows),
     "the next page": lambda ledger: readers.commands_page(ledger, {}, before=15_000, limit=20),
@@ -272,7 +283,7 @@ def statements_of(ledger: Ledger, ask: Callable[[Ledger], object]) -> list[tuple
     asked: list[tuple[str, Any]] = []
 
     def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_rest: Any) -> None:
-        if statement.startswith(("SELECT", "UPDATE", "DELETE")):
+        if "SELECT" in statement or statement.startswith(("UPDATE", "DELETE")):
             asked.append((statement, parameters))
 
     event.listen(ledger.engine, "before_cursor_execute", note)
