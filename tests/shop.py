@@ -13,7 +13,6 @@ from app.ledger.intake import Delivery, Wish, accept, new_id
 from app.ledger.readers import CommandHistory, command_history, seconds_to_next_due
 from config.file import BrokerSettings
 from workers.execution import Execution
-from workers.preparation import BLOCKED
 
 TODAY = date(2026, 11, 20)
 SETTINGS = BrokerSettings("nt8", VENUES["crosstrade"], {}, "")
@@ -38,9 +37,10 @@ class Shop:
 
     def work(self) -> None:
         """Carry on all that is due now, and end what waited too long."""
-        self.execution.claims.end_overdue(self.execution.can_flip, BLOCKED)
+        self.execution.claims.expire()
         while self.execution.step():
             pass
+        self.execution.tell_of_blocked()
 
     def wait(self, seconds: float) -> None:
         """So much time passes, and whatever falls due meanwhile is carried on then."""

@@ -74,13 +74,12 @@ class Execution:
         self._journal = Journal(ledger)
         self._brokers = brokers
         self._today = today
-        self.can_flip = {name for name, (broker, _) in brokers.items() if broker.venue.closing_can_flip}
-        """Where a second closing order could open the other side."""
+        self._can_flip = {name for name, (broker, _) in brokers.items() if broker.venue.closing_can_flip}
 
     def step(self, brokers: Collection[str] | None = None) -> bool:
         """Take the most urgent due command (of these brokers) and carry it on. False if there was none."""
         mine = [name for name in brokers or self._brokers if self._may_call(name)]
-        claim = self.claims.take(mine, self.can_flip.intersection(mine)) if mine else None
+        claim = self.claims.take(mine, self._can_flip.intersection(mine)) if mine else None
         if claim is None:
             return False
         if self._is_read_back(claim):
@@ -88,6 +87,10 @@ class Execution:
         else:
             self._do(claim, self._carry_on)
         return True
+
+    def tell_of_blocked(self) -> None:
+        """Ask for attention to what has waited for long for an earlier close that could still turn its position round."""
+        self.claims.tell_of_blocked(self._can_flip, preparation.BLOCKED)
 
     def _is_read_back(self, claim: Claim) -> bool:
         alone = claim.resolution is not None or one_by_one(self._broker(claim), claim.command)

@@ -1,9 +1,9 @@
 """What every worker does beside carrying commands on: says that it is alive, takes back what dead ones held, and ends
-what waited too long."""
+what is no longer wanted."""
 
 import os
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 
 import structlog
 
@@ -11,7 +11,6 @@ from app import __version__
 from app.ledger.claims import Claims
 from app.ledger.connection import Ledger, LedgerUnavailable
 from app.ledger.heartbeats import Heartbeat
-from workers.preparation import BLOCKED
 from workers.stopping import Stopping, supervisor
 
 log = structlog.get_logger(__name__)
@@ -24,17 +23,9 @@ class Housekeeping:
     """A round every second, in a thread of its own: no call, however slow, delays it."""
 
     def __init__(
-        self,
-        ledger: Ledger,
-        claims: Claims,
-        worker: str,
-        stopping: Stopping,
-        orphaned: Callable[[], None],
-        can_flip: Collection[str] = (),
+        self, ledger: Ledger, claims: Claims, worker: str, stopping: Stopping, orphaned: Callable[[], None]
     ) -> None:
-        """`can_flip` are the brokers where a second closing order could open the other side."""
         self._claims = claims
-        self._can_flip = can_flip
         self._heartbeat = Heartbeat(ledger, worker)
         self._stopping = stopping
         self._orphaned = orphaned
@@ -55,7 +46,7 @@ class Housekeeping:
                 self._heartbeat.beat(__version__)
                 self._last_beat = time.monotonic()
             self._claims.recover()
-            self._claims.end_overdue(self._can_flip, BLOCKED)
+            self._claims.expire()
         except LedgerUnavailable as exc:
             log.warning("ledger_unavailable", reason=str(exc))
         except Exception:

@@ -53,9 +53,7 @@ def run(name: str, settings: Settings) -> None:
     execution = Execution(ledger, name, brokers, _today, tenure=tenure, ring=doorbell.ring)
     jobs.bind(jobs.Hands(execution.step, stopping.is_set, doorbell.ring))
     tenure.start()
-    housekeeping = Housekeeping(
-        ledger, execution.claims, name, stopping, _stop_this_process, execution.can_flip
-    )
+    housekeeping = Housekeeping(ledger, execution.claims, name, stopping, orphaned=_stop_this_process)
     looking = Looking(ledger, brokers, _today, tenure.may_call)
     sweeps = [
         Sweep(ledger, broker, execution, stopping, alone=partial(tenure.serves, broker)) for broker in brokers

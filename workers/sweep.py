@@ -48,6 +48,7 @@ class Sweep:
             if readers.something_is_due(self._ledger, self._broker):
                 while not self._stopping.is_set() and self._execution.step([self._broker]):
                     pass
+                self._execution.tell_of_blocked()
             wait = readers.seconds_to_next_due(self._ledger, [self._broker])
         except LedgerUnavailable as exc:
             log.warning("ledger_unavailable", reason=str(exc))

@@ -106,6 +106,9 @@ class Claims:
         """Take others that wait to be read back at the same broker, of that account or of any: one list serves all."""
         started = time.monotonic()
         given = {"at": like.command.broker, "alike": action_of(like.command), "most": most, "of": account}
+        with self._ledger.reading() as connection:  # mostly there are none: to look holds nobody up
+            if connection.execute(_read_backs(account is None).limit(1), given).first() is None:
+                return []
         with self._ledger.writing(in_turn=True) as connection:
             self._look_at_the_clock(connection)
             if not self._clock.trusted:
@@ -134,15 +137,16 @@ class Claims:
                 detail = {"from": claim.status, "to": claim.status, "reason": reason, "attention": attention}
                 record(connection, claim.id, "status", claim.owner, detail)
 
-    def end_overdue(self, can_flip: Collection[str], blocked_for: float) -> None:
-        """Settle what is no longer wanted, and ask for attention to what waits so long for an earlier close.
-
-        `can_flip` as in `may_go`; `blocked_for` in seconds.
-        """
+    def expire(self) -> None:
+        """Settle what was never tried, or never left, and is no longer wanted."""
         with self._ledger.writing(in_turn=True) as connection:
             overdue.expire(connection, self._owner)
-            if can_flip:
-                overdue.tell_of_blocked(connection, frozenset(can_flip), blocked_for, self._owner)
+
+    def tell_of_blocked(self, can_flip: Collection[str], seconds: float) -> None:
+        """Ask for attention to what waits longer than that for an earlier close that may still act; `can_flip` as above."""
+        if can_flip:
+            with self._ledger.writing(in_turn=True) as connection:
+                overdue.tell_of_blocked(connection, frozenset(can_flip), seconds, self._owner)
 
     def recover(self, owner: str | None = None) -> list[str]:
         """Take back what a dead worker held: of `owner`, or whatever lease ran out. The ids that can go on.
@@ -190,10 +194,14 @@ def _waiting(brokers: frozenset[str], trusted: bool, late_first: bool) -> Select
 
 
 @cache
+def _read_backs(any_account: bool) -> Select[Any]:
+    return _READ_BACKS if any_account else _READ_BACKS.where(_commands.c.account == bindparam("of"))
+
+
+@cache
 def _take_read_backs(any_account: bool) -> Any:
     """The claim on what waits to be read back."""
-    wanted = _READ_BACKS if any_account else _READ_BACKS.where(_commands.c.account == bindparam("of"))
-    some = wanted.order_by(_commands.c.seq).limit(bindparam("most"))
+    some = _read_backs(any_account).order_by(_commands.c.seq).limit(bindparam("most"))
     free = some.with_for_update(key_share=True, skip_locked=True).correlate(None)
     taking = update(_commands).where(_commands.c.seq.in_(free.scalar_subquery()))
     return taking.values(**_claimed, lease_owner=bindparam("lease_owner")).returning(_commands)

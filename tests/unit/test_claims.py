@@ -334,7 +334,7 @@ def test_a_command_that_was_never_tried_expires_and_is_never_claimed(ledger: Led
     assert claim(ledger, "two") is None
     with pytest.raises(LeaseLost):
         begun(ledger, held)
-    Claims(ledger, "two").end_overdue((), 10)
+    Claims(ledger, "two").expire()
     history = history_of(ledger, command)
     assert (history.command.status, history.command.attention) == ("expired", "expired")
     assert history.command.settled_at is not None
@@ -363,7 +363,7 @@ def test_who_gives_up_without_a_close_says_if_the_orders_may_be_gone(ledger: Led
     Journal(ledger).move(held, Step(Status.QUEUED, due_in=60), Answer(number, outcome))
     set_on(ledger, command, gives_up_at=from_now(-1))
     assert claim(ledger) is None
-    Claims(ledger, "one").end_overdue((), 10)
+    Claims(ledger, "one").expire()
 
     history = history_of(ledger, command)
     naked = outcome != "not_sent"

@@ -224,7 +224,8 @@ def one_step(ledger: Ledger) -> None:
     Journal(ledger).move(held, Step(Status.WORKING, due_in=0))
     Claims(ledger, "one").recover()
     Claims(ledger, "one").recover(owner="one")
-    Claims(ledger, "one").end_overdue(["nt8"], 10)
+    Claims(ledger, "one").expire()
+    Claims(ledger, "one").tell_of_blocked(["nt8"], 10)
 
 
 def take_read_backs(ledger: Ledger) -> None:
