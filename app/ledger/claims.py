@@ -39,7 +39,7 @@ ONE_IN = 4
 """One claim in so many goes to such a read-back first."""
 SOON = 1.0
 """Seconds before its time at which a command is read back with others."""
-ASKED_AT_FIRST = 16
+ASKED_AT_FIRST = 4
 MOST_AT_ONCE = 1000
 """Of the waiting, in one statement."""
 
