@@ -103,9 +103,9 @@ def test_writers_lock_first_and_readers_wait_for_nobody(ledger: Ledger, database
     other = Ledger(database_url)
     began: list[str] = []
 
-    @event.listens_for(ledger.engine, "before_cursor_execute")
-    def note(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
-        began.extend([statement] if statement.startswith("BEGIN") else [])
+    @event.listens_for(ledger.engine, "checkout")
+    def trace(connection: Any, _record: Any, _proxy: Any) -> None:
+        connection.set_trace_callback(lambda said: began.append(said) if said.startswith("BEGIN") else None)
 
     with other.writing() as writer:
         writer.execute(tables.workers.delete())
