@@ -694,6 +694,16 @@ def test_no_error_is_ever_a_report_of_something_closed(body: Any) -> None:
             answers.report_of(answer(status, body))
 
 
+def test_executions_are_asked_for_so_far_back_that_a_slow_request_still_finds_the_oldest() -> None:
+    """The venue counts back from when it reads the request."""
+    settings = BrokerSettings("nt8", VENUES["crosstrade"], {"token": Secret("t" * 20)}, "http://127.0.0.1:9")
+
+    asked = CrossTrade(settings).fills("Sim101", 4.99).request
+    assert asked["url"].endswith("?lookbackTime=7")
+    with pytest.raises(Refused):
+        CrossTrade(settings).fills("Sim101", 899)
+
+
 # The limits
 
 

@@ -56,9 +56,10 @@ class CrossTrade:
         return None  # its answers do not tell which orders close
 
     def fills(self, account: str, seconds: float, page: str | None = None) -> Call[Page[Fill]]:
-        if seconds > requests.EXECUTIONS_REACH:
+        further = math.ceil(seconds + requests.ON_ITS_WAY)
+        if further > requests.EXECUTIONS_REACH:
             raise Refused(f"CrossTrade shows executions of the last {requests.EXECUTIONS_REACH} s only")
-        request = requests.executions_request(account, max(1, math.ceil(seconds)))
+        request = requests.executions_request(account, further)
         return self._call(request, answers.whole(answers.fills_of))
 
     def terms(self, position: Position) -> None:
