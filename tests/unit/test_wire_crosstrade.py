@@ -699,7 +699,7 @@ def test_executions_are_asked_for_so_far_back_that_a_slow_request_still_finds_th
     settings = BrokerSettings("nt8", VENUES["crosstrade"], {"token": Secret("t" * 20)}, "http://127.0.0.1:9")
 
     asked = CrossTrade(settings).fills("Sim101", 4.99).request
-    assert asked["url"].endswith("?lookbackTime=15")
+    assert asked["url"].endswith("?lookbackTime=7")
     with pytest.raises(Refused):
         CrossTrade(settings).fills("Sim101", 899)
 

@@ -17,9 +17,9 @@ from workers.brokers.names import named, segment
 
 EXECUTIONS_REACH = 900
 """Seconds. The executions page: lookbackTime is at most 900."""
-ON_ITS_WAY = 10.0
-"""Seconds by which executions are asked for further back: the venue counts from when it reads the request, which may have
-waited 8 s for room in the limits, and the one that is looked for may be the oldest of that time."""
+ON_ITS_WAY = 2.0
+"""Seconds by which executions are asked for further back: the venue counts from when it reads the request, not from when
+we made it, and the one that is looked for may be the oldest of that time."""
 
 LIMITS = (Limit("2 s", 20, 2), Limit("9 s", 26, 9), Limit("1 min", 180, 60))
 """The rate limiting page: a bucket of 20 that gets 3 a second, and 180 a minute, for REST and the WebSocket together.
