@@ -156,9 +156,9 @@ class Findings:
         """The same, whatever was opened: enough where the venue itself says that it did nothing."""
         return self._proved(evidence.unreduced)
 
-    def fills(self, further_back: float = 0.0) -> tuple[Fill, ...] | None:
+    def fills(self) -> tuple[Fill, ...] | None:
         """The fills of what the command is about; None if they can't be known (any more)."""
-        fills = self._fills(further_back)
+        fills = self._fills()
         if fills is None:
             return None
         command = self.claim.command

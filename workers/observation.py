@@ -89,10 +89,13 @@ class Observation:
 
     def fills(self, accounts: Iterable[str], seconds: float) -> tuple[Fill, ...]:
         """The fills of these accounts in the last so many seconds, by the venue's clock."""
+        since = time.monotonic() - seconds
+
+        def listed(account: str, page: str | None) -> Call[Page[Fill]]:
+            return self._broker.fills(account, time.monotonic() - since, page)
+
         return tuple(
-            fill
-            for account in _distinct(accounts)
-            for fill in self._pages(partial(self._broker.fills, account, seconds))
+            fill for account in _distinct(accounts) for fill in self._pages(partial(listed, account))
         )
 
     def orders(self, accounts: Iterable[str]) -> tuple[Order, ...]:
@@ -162,12 +165,8 @@ class Observation:
     def _pages(self, listing: Callable[[str | None], Call[Page[T]] | None]) -> Iterator[T]:
         page: str | None = None
         for _ in range(MOST_PAGES):
-            try:
-                call = listing(page)
-            except ValueError as exc:
-                raise Refused(f"no request can be made of it: {exc}") from exc
-            assert call is not None
-            read = self._read(call)
+            self._find_room(_built(listing, page))
+            read = self._make(_built(listing, page))  # anew: it may have waited, and some count back from now
             yield from read.items
             page = read.next
             if page is None:
@@ -175,9 +174,15 @@ class Observation:
         raise OutcomeUnknown(f"the list has more than {MOST_PAGES} pages")
 
     def _read(self, call: Call[T]) -> T:
+        self._find_room(call)
+        return self._make(call)
+
+    def _find_room(self, call: Call[Any]) -> None:
         # What is read for a close that is to go out comes before what is read to see how one went.
         if wait := wait_for_room(self._claim, call, patient=self._claim.status is not Status.QUEUED):
             raise NotSent(NO_ROOM, retry_after=wait)
+
+    def _make(self, call: Call[T]) -> T:
         started = time.monotonic()
 
         def keep(outcome: str, answer: object, detail: str | None) -> None:
@@ -191,6 +196,15 @@ class Observation:
             raise
         keep(REPORTED, answered.answer, None)
         return answered.result
+
+
+def _built(listing: Callable[[str | None], Call[Page[T]] | None], page: str | None) -> Call[Page[T]]:
+    try:
+        call = listing(page)
+    except ValueError as exc:
+        raise Refused(f"no request can be made of it: {exc}") from exc
+    assert call is not None
+    return call
 
 
 def wait_for_room(claim: Claim, call: Call[Any], *, patient: bool = False) -> float:

@@ -19,7 +19,7 @@ from workers.backoff import read_back_delay, retry_delay, retry_within
 from workers.brokers.broker import Broker
 from workers.closed import closed_by_fills, closed_positions
 from workers.findings import Findings, OrdersFound, age_of, settles_in, that_may_have_acted
-from workers.observation import LONGEST_PAUSE, NO_ROOM, Observation
+from workers.observation import NO_ROOM, Observation
 
 SOON = 5.0
 """Seconds after which the venue is asked again at the latest, while an operator waits for the answer."""
@@ -293,7 +293,7 @@ class Reconciliation:
     def _closed_unseen(self, found: Findings, *, taken: bool) -> Step:
         """Nothing is open of what nobody saw open: the fills tell what was closed, as far as they can be known."""
         try:
-            fills = found.fills(LONGEST_PAUSE)  # the question may wait so long for room
+            fills = found.fills()
         except BrokerError:
             fills = None
         if closed := closed_by_fills(fills or (), found.since):
