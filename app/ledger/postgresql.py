@@ -130,6 +130,8 @@ def _asked(connection: Connection, question: str) -> int:
         cursor.nextset()
         (number,) = cursor.fetchone()
     except psycopg.Error as exc:
+        if driver.closed:
+            connection.invalidate(exc)  # else the pool would roll it back in vain, and tell of that
         raise OperationalError(statement, None, exc) from exc
     return int(number)
 

@@ -105,7 +105,7 @@ def postgres(server: PostgresServer) -> Iterator[Ledger]:
 
 
 def test_a_frozen_server_is_waited_for_no_longer_than_a_sender_waits(
-    server: PostgresServer, postgres: Ledger, alert: Delivery
+    server: PostgresServer, postgres: Ledger, alert: Delivery, caplog: pytest.LogCaptureFixture
 ) -> None:
     def write() -> None:
         with postgres.writing() as connection:
@@ -118,6 +118,7 @@ def test_a_frozen_server_is_waited_for_no_longer_than_a_sender_waits(
     finally:
         server.thaw()
 
+    assert [it for it in caplog.records if it.exc_info] == []  # the senders are told, and no traceback
     taken_once(postgres, alert, within=2 * PAUSE)
 
 
