@@ -5,9 +5,23 @@ One contains another when there is nothing left of that one's position after it.
 """
 
 from collections.abc import Collection
+from types import SimpleNamespace
 from typing import Any
 
-from sqlalchemy import BindParameter, ColumnElement, FromClause, and_, bindparam, exists, false, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    FromClause,
+    Select,
+    and_,
+    bindparam,
+    exists,
+    false,
+    func,
+    literal_column,
+    or_,
+    select,
+    union_all,
+)
 
 from app.domain.commands import Action
 from app.domain.statuses import UNSETTLED, Status
@@ -22,6 +36,10 @@ _mine = tables.commands.c
 _others = tables.commands.alias("others")
 _thirds = tables.commands.alias("thirds")
 
+ANY_NAME = ""
+"""In the index of lanes: none is named, and so it may be any."""
+_ANY: ColumnElement[str] = literal_column("''")
+
 Columns = Any
 """Of `commands`, or of an alias of it."""
 
@@ -32,10 +50,6 @@ def may_go(can_flip: Collection[str] = ()) -> ColumnElement[bool]:
     `can_flip` are the brokers where a second closing order could open the other side.
     """
     other = _others.c
-    unsettled = other.settled_at.is_(None)  # all that counts below is; said so that the index is used
-    overlapping = and_(
-        unsettled, other.seq != _mine.seq, other.broker == _mine.broker, overlaps(_mine, other)
-    )
     earlier = other.seq < _mine.seq
     in_flight = or_(
         other.status == Status.SENDING,
@@ -53,12 +67,8 @@ def may_go(can_flip: Collection[str] = ()) -> ColumnElement[bool]:
         # What waits for a doubt may wait for days, and would hold up positions that are in none.
         ~_blocked(other, _thirds, can_flip),
     )
-    return ~exists(
-        select(other.seq).where(
-            overlapping,
-            or_(in_flight, ahead_of_a_partial, waiting_and_wider, _may_still_close(_mine, other, can_flip)),
-        )
-    )
+    holds_up = or_(in_flight, ahead_of_a_partial, waiting_and_wider, _may_still_close(_mine, other, can_flip))
+    return ~_any_overlapping(_mine, _others, holds_up)
 
 
 def blocked_by_a_close(can_flip: Collection[str]) -> ColumnElement[bool]:
@@ -69,11 +79,31 @@ def blocked_by_a_close(can_flip: Collection[str]) -> ColumnElement[bool]:
 def _blocked(mine: Columns, others: FromClause, can_flip: Collection[str]) -> ColumnElement[bool]:
     if not can_flip:
         return false()
+    return _any_overlapping(mine, others, _may_still_close(mine, others.c, can_flip))
+
+
+def _any_overlapping(
+    mine: Columns, others: FromClause, condition: ColumnElement[bool]
+) -> ColumnElement[bool]:
+    return or_(*(exists(others_of_it) for others_of_it in _overlapping(mine, others, condition)))
+
+
+def _overlapping(
+    mine: Columns, others: FromClause, condition: ColumnElement[bool]
+) -> tuple[Select[Any], Select[Any]]:
+    """The `seq` of the unsettled others that overlap with one, and are so: of one of the two nothing is to be found.
+
+    Who names its account and its root finds the others by an index. Who may touch many looks through all of the broker.
+    """
     other: Columns = others.c
-    overlapping = and_(
-        other.settled_at.is_(None), other.seq != mine.seq, other.broker == mine.broker, overlaps(mine, other)
+    named = and_(mine.lane_account.is_not(None), mine.lane_root.is_not(None))
+    of_its_name = and_(
+        or_any(other.lane_account).in_((_ANY, mine.lane_account)),
+        or_any(other.lane_root).in_((_ANY, mine.lane_root)),
     )
-    return exists(select(other.seq).where(overlapping, _may_still_close(mine, other, can_flip)))
+    unsettled = and_(other.settled_at.is_(None), other.broker == mine.broker, other.seq != mine.seq)
+    found = select(other.seq).where(unsettled, overlaps(mine, other), condition)
+    return found.where(named, of_its_name), found.where(~named)
 
 
 def _may_still_close(mine: Columns, other: Columns, can_flip: Collection[str]) -> ColumnElement[bool]:
@@ -102,18 +132,25 @@ def _under_way(flatten: Columns) -> ColumnElement[bool]:
     return and_(flatten.status == Status.QUEUED, flatten.fixed, flatten.action != Action.CLOSE)
 
 
-def waiting_for(settled_id: BindParameter[str]) -> ColumnElement[bool]:
-    """Whether a command may have waited for one that is settled now, as a condition on `commands`."""
-    settled = tables.commands.alias("settled")
-    overlapping = and_(
-        settled.c.id == settled_id, settled.c.broker == _mine.broker, overlaps(settled.c, _mine)
-    )
-    return and_(
-        _mine.settled_at.is_(None),
-        _mine.status == Status.QUEUED,
-        _mine.due_at <= now(),
-        exists(select(settled.c.seq).where(overlapping)),
-    )
+_LANE = ("seq", "broker", "lane_account", "lane_root", "lane_expiry")
+_its = SimpleNamespace(**{name: bindparam(name, type_=_mine[name].type) for name in _LANE})
+
+LANE = select(*(_mine[name] for name in _LANE)).where(_mine.id == bindparam("command"))
+"""The lane of a command, as `waited_for` is given it."""
+
+
+def waited_for() -> ColumnElement[bool]:
+    """Whether a command may have waited for one of that `LANE` that is settled now, as a condition on `commands`.
+
+    The lane is given by its values: PostgreSQL finds nothing by the names of a row that it has yet to read.
+    """
+    waits = and_(_others.c.status == Status.QUEUED, _others.c.due_at <= now())
+    return _mine.seq.in_(union_all(*_overlapping(_its, _others, waits)))
+
+
+def or_any(name: ColumnElement[str | None]) -> ColumnElement[str]:
+    """The account or root of a lane as the index of lanes has it."""
+    return func.coalesce(name, _ANY)
 
 
 def contains(wide: Columns, narrow: Columns, *, as_resolved: bool = False) -> ColumnElement[bool]:

@@ -25,7 +25,7 @@ from app.domain.statuses import GRAVEST_FIRST
 from app.ledger import tables
 from app.ledger.connection import Ledger
 from app.ledger.intake import BY_SCHEDULE
-from app.ledger.lanes import waiting_for
+from app.ledger.lanes import LANE, waited_for
 from app.ledger.types import from_now, now
 
 Record = Row[Any]
@@ -36,7 +36,7 @@ _commands = tables.commands.c
 # Statements are made once: to make one takes longer than to carry it out.
 _WAITED = (
     select(_commands.id)
-    .where(waiting_for(bindparam("settled")))
+    .where(waited_for())
     .order_by(_commands.urgency, _commands.seq)
     .limit(bindparam("most"))
 )
@@ -262,7 +262,8 @@ def commands_of_alerts(ledger: Ledger, alert_ids: Sequence[str]) -> dict[str, li
 def next_in_lanes(ledger: Ledger, command_id: str, limit: int) -> list[str]:
     """Due commands that may have waited for one that is settled now: the most urgent first."""
     with ledger.reading() as connection:
-        return list(connection.execute(_WAITED, {"settled": command_id, "most": limit}).scalars())
+        lane = connection.execute(LANE, {"command": command_id}).mappings().one()
+        return list(connection.execute(_WAITED, {**lane, "most": limit}).scalars())
 
 
 def something_is_due(ledger: Ledger, broker: str) -> bool:

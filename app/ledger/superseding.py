@@ -1,10 +1,11 @@
 """A wider close takes over: what it leaves nothing to do is not done any more (design, section 7, Lanes)."""
 
 from dataclasses import dataclass
+from datetime import date
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, exists, func, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, exists, func, or_, select, true, update
 
 from app.domain.commands import Action, Command, FlattenEverything, urgency_of
 from app.domain.failures import REPORTED, OutcomeUnknown
@@ -12,8 +13,9 @@ from app.domain.instruments import Contract, contract_of
 from app.domain.positions import Holding
 from app.domain.statuses import UNSETTLED, Attention, Status
 from app.ledger import tables
+from app.ledger.encoding import columns_of
 from app.ledger.events import record
-from app.ledger.lanes import PARTIAL, contains
+from app.ledger.lanes import ANY_NAME, PARTIAL, contains, or_any
 from app.ledger.transaction import moment_of
 from app.ledger.types import now
 
@@ -77,10 +79,20 @@ def supersede(
         return []
     resolved = _resolved(connection, command, holdings)
     reason = f"a wider close took over: {claim_id}"
-    given: dict[str, str | None] = {"by": claim_id, "superseded_by": claim_id, "reason": reason}
+    lane = columns_of(command, date.min)  # of its account and root the day tells nothing
+    account, root = lane.get("lane_account"), lane.get("lane_root") or ANY_NAME
+    given: dict[str, Any] = {
+        "by": claim_id,
+        "at": command.broker,
+        "of_account": account,
+        "of_roots": [root, resolved.root] if resolved else [root],
+        "superseded_by": claim_id,
+        "reason": reason,
+    }
     if resolved is not None:
         given |= {"resolved_root": resolved.root, "resolved_expiry": resolved.expiry}
-    ids = list(connection.execute(_superseding(resolved is not None), given).scalars())
+    ending = _superseding(account is not None, lane.get("instrument") is not None, resolved is not None)
+    ids = list(connection.execute(ending, given).scalars())
     for it in ids:
         record(
             connection,
@@ -93,8 +105,8 @@ def supersede(
 
 
 @cache
-def _superseding(as_resolved: bool) -> Any:
-    """The end of what has nothing left to do after `by`."""
+def _superseding(of_one_account: bool, of_one_instrument: bool, as_resolved: bool) -> Any:
+    """The end of what has nothing left to do after `by`; what is of one account and instrument is looked up by them."""
     # Of a flatten that is made of several calls some may have left, though it waits for the others.
     unsent = and_(
         _commands.c.status == Status.QUEUED,
@@ -107,6 +119,11 @@ def _superseding(as_resolved: bool) -> Any:
         _wide.c.id == bindparam("by"), orders_too, contains(_wide.c, _commands.c, as_resolved=as_resolved)
     )
     ending = update(_commands).where(
+        _commands.c.broker == bindparam("at"),
+        or_any(_commands.c.lane_root).in_(bindparam("of_roots", expanding=True))
+        if of_one_instrument
+        else true(),
+        or_any(_commands.c.lane_account) == bindparam("of_account") if of_one_account else true(),
         _commands.c.settled_at.is_(None),
         _commands.c.id != bindparam("by"),
         unsent,

@@ -28,7 +28,8 @@ metadata = MetaData(
 
 
 def _partial_index(name: str, *columns: str, where: str) -> Index:
-    return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
+    keys = [text(it) if "(" in it else it for it in columns]
+    return Index(name, *keys, sqlite_where=text(where), postgresql_where=text(where))
 
 
 alerts = Table(
@@ -106,16 +107,24 @@ commands = Table(
     Column("dry_run", Boolean, nullable=False, server_default=false()),  # its hook shows, and sends nothing
     Column("max_positions", Integer),  # a flatten of more stops; null: of any number
     Index("ix_commands_due", "due_at", "urgency", "seq"),
+    # What is not so yet, or never will be, is in none of these: most of what is written touches few of them.
     _partial_index("ix_commands_lease", "lease_until", where="lease_owner IS NOT NULL"),
+    _partial_index("ix_commands_attention_seq", "attention", "seq", where="attention IS NOT NULL"),
+    _partial_index("ix_commands_settled_at", "settled_at", where="settled_at IS NOT NULL"),
+    # Claims ask only for the unsettled: few, however long the ledger grows. Whose turn it is depends on those of the
+    # same lane and on those that name no account or root: few, however many others wait.
+    _partial_index(
+        "ix_commands_lane",
+        "broker",
+        "coalesce(lane_root, '')",
+        "coalesce(lane_account, '')",
+        where="settled_at IS NULL",
+    ),
     Index("ix_commands_status_seq", "status", "seq"),
-    # Claims ask only for these: few, however long the ledger grows.
-    _partial_index("ix_commands_unsettled", "broker", "seq", where="settled_at IS NULL"),
-    Index("ix_commands_attention_seq", "attention", "seq"),
     Index("ix_commands_hook_seq", "hook", "seq"),
     Index("ix_commands_instrument_seq", "instrument", "seq"),
     Index("ix_commands_accepted_at", "accepted_at"),
     Index("ix_commands_account_seq", text("lower(account)"), "seq"),
-    Index("ix_commands_settled_at", "settled_at"),
     Index("uq_commands_retry_of", "retry_of", unique=True),  # two operators who retry at once make one
 )
 

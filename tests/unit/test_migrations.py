@@ -52,7 +52,7 @@ def test_types_indexes_and_defaults_are_those_that_the_code_says(ledger: Ledger)
         found = {it["name"]: it for it in inspect(connection).get_indexes("commands")}
 
     assert difference == []
-    for name, where in (("ix_commands_lease", "lease_owner"), ("ix_commands_unsettled", "settled_at")):
+    for name, where in (("ix_commands_lease", "lease_owner"), ("ix_commands_settled_at", "settled_at")):
         options = found[name]["dialect_options"]
         assert where in str(options["sqlite_where" if ledger.sqlite else "postgresql_where"])
 

@@ -276,8 +276,27 @@ def test_claims_look_at_the_unsettled_alone(grown: Ledger) -> None:
     assert len(plans) == 2  # what is due; and of the foremost, whose turn it is
     for plan in plans:
         named = {name for line in plan for name in re.findall(r"ix_\w+|uq_\w+", line)}
-        assert named == {"ix_commands_unsettled"}, plan
+        assert named == {"ix_commands_lane"}, plan
         assert not whole_tables(plan)
+
+
+@on_both_databases
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda ledger: Claims(ledger, "one").take(["nt8"], ["nt8"]),
+        lambda ledger: readers.next_in_lanes(ledger, "settled7", 9),
+    ],
+    ids=["whose turn it is", "who waited"],
+)
+def test_the_others_of_a_lane_are_found_by_its_names(grown: Ledger, ask: Callable[[Ledger], object]) -> None:
+    (asked,) = (it for it in statements_of(grown, ask) if " AS others" in it[0])
+    plan = plan_of(grown, *asked)
+
+    by_name = r"ix_commands_lane \(broker=\? AND <expr>=\? AND <expr>=\?\)"
+    if not grown.sqlite:
+        by_name = r"Index Cond: .*COALESCE\(lane_root.*COALESCE\(lane_account"
+    assert any(re.search(by_name, line) for line in plan), "\n".join(plan)
 
 
 def statements_of(ledger: Ledger, ask: Callable[[Ledger], object]) -> list[tuple[str, Any]]:
