@@ -1,7 +1,8 @@
 """Who may carry out a command: claims under a lease with a fence."""
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from enum import Enum
 from functools import cache
 from typing import Any
 
@@ -12,7 +13,7 @@ from sqlalchemy import (
     Select,
     and_,
     bindparam,
-    case,
+    literal_column,
     or_,
     select,
     true,
@@ -36,7 +37,7 @@ from app.ledger.types import from_now, now, seconds
 LATE = 2.0
 """Seconds after its time at which a read-back has waited for long."""
 ONE_IN = 4
-"""One claim in so many goes to such a read-back first."""
+"""One claim in so many goes to such a read-back first: else one would be left to the end of all closes each time."""
 SOON = 1.0
 """Seconds before its time at which a command is read back with others."""
 ASKED_AT_FIRST = 4
@@ -61,6 +62,9 @@ _OTHERS = (
     )
     .limit(1)
 )
+# No column: what is due is to be found by its status, in the order of urgency, and not by its broker.
+_at = _commands.c.broker.concat(literal_column("''"))
+_BY_URGENCY = (_commands.c.urgency, _commands.c.seq)
 _claimed = {"lease_until": from_now(LEASE_SECONDS), "fence": _commands.c.fence + 1}
 _READ_BACKS = select(_commands.c.seq).where(
     _commands.c.settled_at.is_(None),
@@ -175,22 +179,38 @@ class Claims:
 
         To ask of each whose turn it is takes as long as there are others, so few are asked at first.
         """
-        self._taken += 1
-        which = (brokers, self._clock.trusted, self._taken % ONE_IN == 0)
-        start, many = 0, ASKED_AT_FIRST
-        while chosen := connection.execute(_waiting(*which), {"start": start, "many": many}).scalars().all():
-            given = {"chosen": chosen, "lease_owner": self._owner}
-            if row := connection.execute(_take_next_in_turn(*which, can_flip), given).first():
-                return row
-            start, many = start + many, min(many * 4, MOST_AT_ONCE)
+        for kind in self._kinds():
+            which = (kind, brokers, self._clock.trusted)
+            start, many = 0, ASKED_AT_FIRST
+            while (
+                seqs := connection.execute(_waiting(*which), {"start": start, "many": many}).scalars().all()
+            ):
+                given = {"chosen": seqs, "lease_owner": self._owner}
+                if row := connection.execute(_take_next_in_turn(*which, can_flip), given).first():
+                    return row
+                start, many = start + many, min(many * 4, MOST_AT_ONCE)
         return None
+
+    def _kinds(self) -> Sequence["_Kind"]:
+        """What is taken, in its order."""
+        self._taken += 1
+        if not self._clock.trusted:
+            return (_Kind.CLOSE,)
+        in_order = (_Kind.CLOSE, _Kind.READ_BACK)
+        return in_order if self._taken % ONE_IN else (_Kind.LATE_READ_BACK, *in_order)
+
+
+class _Kind(Enum):
+    CLOSE = 1
+    READ_BACK = 2
+    LATE_READ_BACK = 3
 
 
 @cache
-def _waiting(brokers: frozenset[str], trusted: bool, late_first: bool) -> Select[Any]:
+def _waiting(kind: _Kind, brokers: frozenset[str], trusted: bool) -> Select[Any]:
     """Some of what is due at these brokers and nobody holds, the most urgent first, whosever turn it is."""
-    due = select(_commands.c.seq).where(_due(brokers, trusted)).order_by(*_by_urgency(late_first))
-    return due.offset(bindparam("start")).limit(bindparam("many"))
+    due = select(_commands.c.seq).where(_due(kind, brokers, trusted))
+    return due.order_by(*_BY_URGENCY).offset(bindparam("start")).limit(bindparam("many"))
 
 
 @cache
@@ -208,42 +228,33 @@ def _take_read_backs(any_account: bool) -> Any:
 
 
 @cache
-def _take_next_in_turn(
-    brokers: frozenset[str], trusted: bool, late_first: bool, can_flip: frozenset[str]
-) -> Any:
+def _take_next_in_turn(kind: _Kind, brokers: frozenset[str], trusted: bool, can_flip: frozenset[str]) -> Any:
     """The claim on the first of some of those whose turn it is."""
-    turn = or_(_commands.c.status != Status.QUEUED, may_go(can_flip))
+    turn = may_go(can_flip) if kind is _Kind.CLOSE else true()
     # A row that somebody writes just now is not read as it was before.
     chosen = _commands.c.seq.in_(bindparam("chosen", expanding=True))
-    wanted = select(_commands.c.seq).where(chosen, _due(brokers, trusted), turn)
-    first = wanted.order_by(*_by_urgency(late_first)).limit(1)
+    wanted = select(_commands.c.seq).where(chosen, _due(kind, brokers, trusted), turn)
+    first = wanted.order_by(*_BY_URGENCY).limit(1)
     free = first.with_for_update(of=_commands, key_share=True, skip_locked=True).correlate(None)
     taking = update(_commands).where(_commands.c.seq == free.scalar_subquery())
     return taking.values(**_claimed, lease_owner=bindparam("lease_owner")).returning(_commands)
 
 
-def _due(brokers: frozenset[str], trusted: bool) -> ColumnElement[bool]:
+def _due(kind: _Kind, brokers: frozenset[str], trusted: bool) -> ColumnElement[bool]:
     """What is due and nobody holds, its turn apart. `trusted`: whether the ledger's clock can be believed."""
-    # A pause stops what is sent. What may have left is read back all the same.
-    queued = and_(_commands.c.status == Status.QUEUED, or_(_commands.c.fixed, ~is_paused(_commands.c)))
-    read_back = _commands.c.status.in_((Status.WORKING, Status.IN_DOUBT))
-    return and_(
+    due = and_(
         _commands.c.settled_at.is_(None),
-        _commands.c.broker.in_(brokers),
-        _commands.c.due_at <= now(),
-        ~overdue.has_run_out(),
+        _at.in_(brokers),
+        _commands.c.due_at <= (from_now(-LATE) if kind is _Kind.LATE_READ_BACK else now()),
         _is_free,
-        or_(queued, read_back),
-        # What may still act is judged only by a clock that can be believed.
-        true() if trusted else and_(queued, ~_commands.c.fixed),
     )
-
-
-def _by_urgency(late_first: bool) -> tuple[Any, ...]:
-    """Closes before read-backs; but one that has waited for long is not left to the end of all closes each time."""
-    late = [(_commands.c.due_at <= from_now(-LATE), 0)] if late_first else []
-    read_back = case((_commands.c.status == Status.QUEUED, 1), *late, else_=2)
-    return read_back, _commands.c.urgency, _commands.c.seq
+    if kind is not _Kind.CLOSE:
+        return and_(due, _commands.c.status.in_((Status.WORKING, Status.IN_DOUBT)))
+    # A pause stops what is sent. What may have left is read back all the same.
+    not_stopped = or_(_commands.c.fixed, ~is_paused(_commands.c))
+    # What may still act is judged only by a clock that can be believed.
+    judged = true() if trusted else ~_commands.c.fixed
+    return and_(due, _commands.c.status == Status.QUEUED, ~overdue.has_run_out(), not_stopped, judged)
 
 
 def _held(claim: Claim) -> dict[str, Any]:

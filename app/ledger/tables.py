@@ -28,7 +28,7 @@ metadata = MetaData(
 
 
 def _partial_index(name: str, *columns: str, where: str) -> Index:
-    keys = [text(it) if "(" in it else it for it in columns]
+    keys = [it if it.isidentifier() else text(f"({it})") for it in columns]
     return Index(name, *keys, sqlite_where=text(where), postgresql_where=text(where))
 
 
@@ -111,8 +111,9 @@ commands = Table(
     _partial_index("ix_commands_lease", "lease_until", where="lease_owner IS NOT NULL"),
     _partial_index("ix_commands_attention_seq", "attention", "seq", where="attention IS NOT NULL"),
     _partial_index("ix_commands_settled_at", "settled_at", where="settled_at IS NOT NULL"),
-    # Claims ask only for the unsettled: few, however long the ledger grows. Whose turn it is depends on those of the
-    # same lane and on those that name no account or root: few, however many others wait.
+    # Claims ask only for the unsettled: few, however long the ledger grows. They take them in the order of urgency, and
+    # whose turn it is depends on those of the same lane: few, however many wait.
+    _partial_index("ix_commands_urgency", "status", "urgency", "seq", where="settled_at IS NULL"),
     _partial_index(
         "ix_commands_lane",
         "broker",

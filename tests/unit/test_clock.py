@@ -13,6 +13,7 @@ from app.ledger import claims
 from app.ledger.claims import Claims
 from app.ledger.clock import A_JUMP, Clock
 from app.ledger.connection import Ledger
+from app.ledger.pauses import Scope, pause, resume
 from tests.desk import LOST, Desk, raises
 from tests.shop import MES, SIM, Shop, came_to, part, whole
 
@@ -102,6 +103,18 @@ def test_a_process_that_knows_no_time_before_waits_for_the_whole_window(shop: Sh
     shop.work()
 
     assert len(shop.desk.sent) == 1
+
+
+def test_a_pause_holds_while_the_clock_can_not_be_believed(shop: Shop, clock: Jumping) -> None:
+    pause(shop.ledger, Scope.BROKER, "nt8", "jane", "a look first")
+    shop.take(whole())
+    clock.seconds += 10
+    shop.work()
+
+    assert shop.desk.sent == []
+    resume(shop.ledger, Scope.BROKER, "nt8", "jane", "all is well")
+    shop.work()
+    assert shop.desk.sent == ["close all MES 12-26 Sim101"]
 
 
 def test_a_lost_answer_is_not_judged_early(shop: Shop, clock: Jumping) -> None:

@@ -276,7 +276,8 @@ def test_claims_look_at_the_unsettled_alone(grown: Ledger) -> None:
     assert len(plans) == 2  # what is due; and of the foremost, whose turn it is
     for plan in plans:
         named = {name for line in plan for name in re.findall(r"ix_\w+|uq_\w+", line)}
-        assert named == {"ix_commands_lane"}, plan
+        assert "ix_commands_urgency" in named, plan
+        assert named <= {"ix_commands_lane", "ix_commands_urgency"}, plan
         assert not whole_tables(plan)
 
 

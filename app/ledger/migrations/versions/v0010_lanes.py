@@ -1,4 +1,4 @@
-"""Lanes are looked up by their names, and what is not so is in no index of those that are."""
+"""What waits is found in its order and by its lane, and what is not so is in no index of those that are."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -11,6 +11,7 @@ depends_on = None
 
 def upgrade() -> None:
     op.drop_index("ix_commands_unsettled", "commands")
+    _create("ix_commands_urgency", "status", "urgency", "seq", where="settled_at IS NULL")
     names = ("coalesce(lane_root, '')", "coalesce(lane_account, '')")
     _create("ix_commands_lane", "broker", *names, where="settled_at IS NULL")
     for name, *columns in (
@@ -22,5 +23,5 @@ def upgrade() -> None:
 
 
 def _create(name: str, *columns: str, where: str) -> None:
-    keys = [sa.text(column) for column in columns]
+    keys = [column if column.isidentifier() else sa.text(f"({column})") for column in columns]
     op.create_index(name, "commands", keys, sqlite_where=sa.text(where), postgresql_where=sa.text(where))
