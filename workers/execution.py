@@ -242,9 +242,8 @@ class Execution:
         self._journal.move(claim, taken, outcome.answer, keep=True)
         claim.closes += (outcome.attempt,)
         if self.claims.others_wait(claim.command.broker):
-            self.claims.release(
-                claim
-            )  # what is to go out comes first, and one list reads the others back too
+            # What is to go out comes first, and one list reads the others back too.
+            self.claims.release(claim)
         else:
             self._verify(claim)
 

@@ -27,7 +27,7 @@ from app.ledger.claim import LEASE_SECONDS, Claim, claim_of
 from app.ledger.clock import Clock
 from app.ledger.connection import Ledger
 from app.ledger.events import record
-from app.ledger.lanes import may_go
+from app.ledger.lanes import is_free, may_go
 from app.ledger.overdue import unless_acknowledged
 from app.ledger.pauses import is_paused
 from app.ledger.recovery import begin_windows_anew, take_back_of, take_back_what_ran_out
@@ -47,14 +47,13 @@ MOST_AT_ONCE = 1000
 _commands = tables.commands
 
 # Statements are made once: to make one takes longer than to carry it out.
-_is_free = or_(_commands.c.lease_until.is_(None), _commands.c.lease_until <= now())
 _OTHERS = (
     select(_commands.c.seq)
     .where(
         _commands.c.settled_at.is_(None),
         _commands.c.broker == bindparam("at"),
         _commands.c.due_at <= now(),
-        _is_free,
+        is_free(_commands.c),
         or_(
             and_(_commands.c.status == Status.QUEUED, ~is_paused(_commands.c)),
             _commands.c.status == Status.WORKING,
@@ -73,7 +72,7 @@ _READ_BACKS = select(_commands.c.seq).where(
     _commands.c.action == bindparam("alike"),
     _commands.c.resolution.is_(None),
     _commands.c.due_at <= from_now(SOON),
-    _is_free,
+    is_free(_commands.c),
 )
 # Only while the claim is the newest, and nothing of it is in flight.
 _RELEASE = (
@@ -246,7 +245,7 @@ def _due(kind: _Kind, brokers: frozenset[str], trusted: bool) -> ColumnElement[b
         _commands.c.settled_at.is_(None),
         _at.in_(brokers),
         _commands.c.due_at <= (from_now(-LATE) if kind is _Kind.LATE_READ_BACK else now()),
-        _is_free,
+        is_free(_commands.c),
     )
     if kind is not _Kind.CLOSE:
         return and_(due, _commands.c.status.in_((Status.WORKING, Status.IN_DOUBT)))

@@ -44,6 +44,11 @@ Columns = Any
 """Of `commands`, or of an alias of it."""
 
 
+def is_free(command: Columns) -> ColumnElement[bool]:
+    """Whether no worker holds a claim on it, as a condition on `commands` or an alias of it."""
+    return or_(command.lease_until.is_(None), command.lease_until <= now())
+
+
 def may_go(can_flip: Collection[str] = ()) -> ColumnElement[bool]:
     """Whether a queued command's turn has come, as a condition on `commands`.
 

@@ -9,7 +9,7 @@ from app.domain.statuses import Attention, Status
 from app.ledger import tables
 from app.ledger.claim import MAY_HAVE_ACTED
 from app.ledger.events import record
-from app.ledger.lanes import blocked_by_a_close
+from app.ledger.lanes import blocked_by_a_close, is_free
 from app.ledger.types import from_now, now
 
 _commands = tables.commands
@@ -47,10 +47,6 @@ def unprotected() -> ColumnElement[bool]:
     )
 
 
-def _is_free() -> ColumnElement[bool]:
-    return or_(_commands.c.lease_until.is_(None), _commands.c.lease_until <= now())
-
-
 @cache
 def _telling(can_flip: frozenset[str], seconds: float) -> Any:
     waits = and_(
@@ -59,7 +55,7 @@ def _telling(can_flip: frozenset[str], seconds: float) -> Any:
         _commands.c.attention.is_(None),
         _commands.c.acknowledged.is_(None),
         _commands.c.accepted_at <= from_now(-seconds),
-        _is_free(),
+        is_free(_commands.c),
         blocked_by_a_close(can_flip),
     )
     telling = update(_commands).where(waits).values(attention=Attention.STILL_OPEN, reason=_BLOCKED)
@@ -76,7 +72,7 @@ def _ending(condition: ColumnElement[bool], status: Status, attention: Any, reas
     """What settles the waiting that it is true of, and what their event tells."""
     ended = {"status": status, "attention": attention, "reason": reason, "settled_at": now()}
     freed = {"due_at": None, "lease_owner": None, "lease_until": None}
-    waiting = update(_commands).where(_commands.c.status == Status.QUEUED, _is_free(), condition)
+    waiting = update(_commands).where(_commands.c.status == Status.QUEUED, is_free(_commands.c), condition)
     told = {"from": Status.QUEUED, "to": status, "reason": reason}
     return waiting.values(**ended, **freed).returning(_commands.c.id, _commands.c.attention), told
 

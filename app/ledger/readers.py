@@ -17,7 +17,6 @@ from sqlalchemy import (
     bindparam,
     case,
     func,
-    or_,
     select,
 )
 
@@ -25,7 +24,7 @@ from app.domain.statuses import GRAVEST_FIRST
 from app.ledger import tables
 from app.ledger.connection import Ledger
 from app.ledger.intake import BY_SCHEDULE
-from app.ledger.lanes import LANE, waited_for
+from app.ledger.lanes import LANE, is_free, waited_for
 from app.ledger.types import from_now, now
 
 Record = Row[Any]
@@ -46,7 +45,7 @@ _DUE = (
         _commands.settled_at.is_(None),
         _commands.broker == bindparam("at"),
         _commands.due_at <= now(),
-        or_(_commands.lease_until.is_(None), _commands.lease_until <= now()),
+        is_free(_commands),
     )
     .limit(1)
 )

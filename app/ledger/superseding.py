@@ -15,7 +15,7 @@ from app.domain.statuses import UNSETTLED, Attention, Status
 from app.ledger import tables
 from app.ledger.encoding import columns_of
 from app.ledger.events import record
-from app.ledger.lanes import ANY_NAME, PARTIAL, contains, or_any
+from app.ledger.lanes import ANY_NAME, PARTIAL, contains, is_free, or_any
 from app.ledger.transaction import moment_of
 from app.ledger.types import now
 
@@ -111,7 +111,7 @@ def _superseding(of_one_account: bool, of_one_instrument: bool, as_resolved: boo
     unsent = and_(
         _commands.c.status == Status.QUEUED,
         or_(_commands.c.action == Action.CLOSE, ~_commands.c.fixed),
-        or_(_commands.c.lease_until.is_(None), _commands.c.lease_until <= now()),
+        is_free(_commands.c),
     )
     # Orders that only the narrower one would cancel may still be there at a position that is flat.
     orders_too = or_(_wide.c.cancel_orders, ~_commands.c.cancel_orders)
