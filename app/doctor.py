@@ -13,7 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from app import __version__
-from app.ledger import readers
+from app.ledger import condition
 from app.ledger.connection import Ledger, LedgerUnavailable
 from app.ledger.schema import SchemaMismatch, check_schema, head
 from app.queueing import Doorbell
@@ -101,7 +101,7 @@ def of_ledger(ledger: Ledger) -> Iterator[Finding]:
     """Raises LedgerUnavailable and SchemaMismatch."""
     check_schema(ledger)
     began = time.monotonic()
-    readers.check_writable(ledger)
+    condition.check_writable(ledger)
     took = time.monotonic() - began
     kind = "SQLite" if ledger.sqlite else "PostgreSQL"
     said = f"{kind}, schema {head()}"
@@ -110,7 +110,7 @@ def of_ledger(ledger: Ledger) -> Iterator[Finding]:
         yield warning("ledger", f"{said}: one write took {took * 1000:.0f} ms", do)
     else:
         yield fine("ledger", said)
-    if room := readers.connections(ledger):
+    if room := condition.connections(ledger):
         used, most = room
         if used > 0.8 * most:
             do = "lower WEB_THREADS, WEB_CONCURRENCY or WORKERS, or take a larger plan"
@@ -120,7 +120,7 @@ def of_ledger(ledger: Ledger) -> Iterator[Finding]:
 
 
 def of_workers(ledger: Ledger) -> Iterator[Finding]:
-    alive = readers.workers_alive(ledger)
+    alive = condition.workers_alive(ledger)
     if not alive:
         yield fault(
             "workers",
@@ -134,7 +134,7 @@ def of_workers(ledger: Ledger) -> Iterator[Finding]:
         yield warning("workers", said, "end the old ones once the new ones run")
     else:
         yield fine("workers", f"{len(alive)} alive")
-    health = readers.health(ledger)
+    health = condition.health(ledger)
     if health.oldest_unsettled is not None and health.oldest_unsettled > 600:
         said = f"the oldest of {health.unsettled} unsettled is {health.oldest_unsettled / 60:.0f} minutes old"
         yield warning("commands", said, "look at the page Attention")
@@ -143,7 +143,7 @@ def of_workers(ledger: Ledger) -> Iterator[Finding]:
 def of_clock(ledger: Ledger) -> Finding:
     """The database's clock against this machine's: signatures and an alert's own time are held against the latter."""
     before = datetime.now(UTC)
-    there = readers.moment(ledger)
+    there = condition.moment(ledger)
     after = datetime.now(UTC)
     apart = max((before - there).total_seconds(), (there - after).total_seconds(), 0.0)
     if apart > SKEW:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import structlog
 
 from app.domain.causes import CAUSES, HEALTH
-from app.ledger import notices, readers
+from app.ledger import condition, notices
 from app.ledger.connection import Ledger, LedgerUnavailable
 from app.ledger.notices import Cause, Notice
 from app.messages import name_of, send
@@ -102,7 +102,7 @@ class Lookout:
 
     def once(self) -> None:
         """One look. Raises LedgerUnavailable."""
-        if readers.health(self._ledger).workers:
+        if condition.health(self._ledger).workers:
             self._gone_since = None
             self._notifier.over(Cause(NO_WORKER, HEALTH, "a worker is alive again", "/system"))
             return

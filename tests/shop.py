@@ -9,8 +9,9 @@ from sqlalchemy import text
 from app.domain.commands import ClosePosition, Command, Quantity
 from app.domain.venues import VENUES
 from app.ledger.connection import Ledger
+from app.ledger.due import seconds_to_next_due
 from app.ledger.intake import Delivery, Wish, accept, new_id
-from app.ledger.readers import CommandHistory, command_history, seconds_to_next_due
+from app.ledger.readers import CommandHistory, command_history
 from config.file import BrokerSettings
 from workers.execution import Execution
 

@@ -19,8 +19,8 @@ from app.domain.statuses import Attention, Status
 from app.ledger.claim import Claim, LeaseLost
 from app.ledger.claims import Claims
 from app.ledger.connection import Ledger, LedgerUnavailable
+from app.ledger.due import next_in_lanes
 from app.ledger.journal import Journal, Paused
-from app.ledger.readers import next_in_lanes
 from app.ledger.sightings import sightings_in, was_seen
 from app.ledger.step import Answer, Step
 from config.file import BrokerSettings

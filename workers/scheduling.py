@@ -8,7 +8,7 @@ from itertools import takewhile
 import structlog
 
 from app.alerts.schedules import Schedule
-from app.ledger import readers, schedules
+from app.ledger import condition, schedules
 from app.ledger.connection import Ledger, LedgerUnavailable
 from app.ledger.intake import BY_SCHEDULE, Delivery, Taken, Wish, accept_of_schedule
 from workers.stopping import Stopping
@@ -49,7 +49,7 @@ class Scheduling:
     def once(self) -> float:
         """See to what has come due. The seconds until the next look."""
         try:
-            moment = min(readers.moment(self._ledger), self._clock())
+            moment = min(condition.moment(self._ledger), self._clock())
             if self._seen_to is None:
                 self._seen_to = self._begin(moment)
             return min([EVERY, *(self._see_to(schedule, moment) for schedule in self._schedules)])

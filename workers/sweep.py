@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import structlog
 
-from app.ledger import readers
+from app.ledger import due
 from app.ledger.connection import Ledger, LedgerUnavailable
 from workers.execution import Execution
 from workers.stopping import Stopping
@@ -45,11 +45,11 @@ class Sweep:
         """One round. The seconds until the next."""
         try:
             # To look keeps nobody from writing; to take does.
-            if readers.something_is_due(self._ledger, self._broker):
+            if due.something_is_due(self._ledger, self._broker):
                 while not self._stopping.is_set() and self._execution.step([self._broker]):
                     pass
                 self._execution.tell_of_blocked()
-            wait = readers.seconds_to_next_due(self._ledger, [self._broker])
+            wait = due.seconds_to_next_due(self._ledger, [self._broker])
         except LedgerUnavailable as exc:
             log.warning("ledger_unavailable", reason=str(exc))
             return EVERY

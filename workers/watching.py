@@ -14,7 +14,7 @@ import structlog
 
 from app.alerts.hooks import Hook
 from app.domain.causes import HEALTH, HEARTBEAT
-from app.ledger import notices, questions, readers
+from app.ledger import condition, notices, questions, readers
 from app.ledger.connection import Ledger, LedgerUnavailable
 from app.ledger.notices import Cause
 from app.ledger.schema import check_schema
@@ -85,7 +85,7 @@ class Watch:
                 f"health redis {self.machine}", self._of_redis(), f"Redis answers again at {self.machine}"
             )
             # Without a worker nobody reads, and the web process tells of that.
-            for name, problem in self._of_brokers().items() if readers.health(self.ledger).workers else ():
+            for name, problem in self._of_brokers().items() if condition.health(self.ledger).workers else ():
                 self._judge(f"health broker {name}", problem, f"broker {name} answers again")
         for hook in self.hooks.values():
             self._listen(hook)
@@ -106,7 +106,7 @@ class Watch:
     def _of_brokers(self) -> dict[str, str | None]:
         """What the last reading of each broker says against it; and have each read anew, by a worker."""
         readings = {row.broker: row for row in questions.readings(self.ledger)}
-        moment = readers.moment(self.ledger)
+        moment = condition.moment(self.ledger)
         found = {}
         for name in self.brokers:
             row = readings.get(name)
@@ -127,7 +127,7 @@ class Watch:
             return
         last = readers.last_heard(self.ledger, hook.name)
         heard = last or notices.watched_since(self.ledger, f"hook {hook.name}")
-        silent = (readers.moment(self.ledger) - heard).total_seconds()
+        silent = (condition.moment(self.ledger) - heard).total_seconds()
         about = f"heartbeat {hook.name}"
         if silent > hook.heartbeat:
             text = f"hook {hook.name} heard nothing since {heard:%Y-%m-%d %H:%M} UTC"

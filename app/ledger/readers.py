@@ -1,9 +1,8 @@
 """What is read from the ledger: one question a function. Lists are newest first and page by keyset, never by offset."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cache
 from typing import Any
 
 from sqlalchemy import (
@@ -14,7 +13,6 @@ from sqlalchemy import (
     Select,
     Table,
     and_,
-    bindparam,
     case,
     func,
     select,
@@ -24,34 +22,9 @@ from app.domain.statuses import GRAVEST_FIRST
 from app.ledger import tables
 from app.ledger.connection import Ledger
 from app.ledger.intake import BY_SCHEDULE
-from app.ledger.lanes import LANE, is_free, waited_for
-from app.ledger.types import from_now, now
 
 Record = Row[Any]
 """One row of a table, its columns as attributes."""
-
-_commands = tables.commands.c
-
-# Statements are made once: to make one takes longer than to carry it out.
-_WAITED = (
-    select(_commands.id)
-    .where(waited_for())
-    .order_by(_commands.urgency, _commands.seq)
-    .limit(bindparam("most"))
-)
-_DUE = (
-    select(_commands.seq)
-    .where(
-        _commands.settled_at.is_(None),
-        _commands.broker == bindparam("at"),
-        _commands.due_at <= now(),
-        is_free(_commands),
-    )
-    .limit(1)
-)
-
-ALIVE = 30.0
-"""Seconds since its last heartbeat in which a worker counts as alive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,17 +44,6 @@ class CommandHistory:
     attempts: Sequence[Row[Any]]
     closed_positions: Sequence[Row[Any]]
     events: Sequence[Row[Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class Health:
-    """What the probes and the dashboard's head show."""
-
-    workers: int
-    unsettled: int
-    oldest_unsettled: float | None
-    """Seconds; None: everything is settled."""
-    attention: int
 
 
 def commands_page(
@@ -123,33 +85,6 @@ def commands_named(ledger: Ledger, ids: Sequence[str]) -> Sequence[Row[Any]]:
         return connection.execute(
             select(commands).where(commands.c.id.in_(ids)).order_by(commands.c.seq.desc())
         ).all()
-
-
-def workers_alive(ledger: Ledger) -> Sequence[Row[Any]]:
-    """Workers that gave a sign of life lately, by name."""
-    workers = tables.workers
-    wanted = select(workers).where(workers.c.seen_at > from_now(-ALIVE)).order_by(workers.c.name)
-    with ledger.reading() as connection:
-        return connection.execute(wanted).all()
-
-
-def size(ledger: Ledger) -> dict[str, Any]:
-    """What the ledger holds, without counting it: the highest numbers that were given, and bytes where they are known."""
-    names = ("alerts", "commands", "attempts", "closed_positions")
-    with ledger.reading() as connection:
-        found = {
-            name: connection.execute(select(func.max(tables.metadata.tables[name].c.seq))).scalar() or 0
-            for name in names
-        }
-        if ledger.sqlite:
-            pages = connection.exec_driver_sql("PRAGMA page_count").scalar() or 0
-            bytes_of_one = connection.exec_driver_sql("PRAGMA page_size").scalar() or 0
-            bytes_in_all = pages * bytes_of_one
-        else:
-            bytes_in_all = (
-                connection.exec_driver_sql("SELECT pg_database_size(current_database())").scalar() or 0
-            )
-    return {"rows": found, "bytes": bytes_in_all, "kind": "SQLite" if ledger.sqlite else "PostgreSQL"}
 
 
 def acts(ledger: Ledger, limit: int) -> Sequence[Row[Any]]:
@@ -216,13 +151,6 @@ def alert(ledger: Ledger, alert_id: str) -> Row[Any] | None:
         return connection.execute(select(tables.alerts).where(tables.alerts.c.id == alert_id)).first()
 
 
-def moment(ledger: Ledger) -> datetime:
-    """What the ledger's clock says."""
-    with ledger.reading() as connection:
-        found: datetime = connection.execute(select(now())).scalar_one()
-    return found
-
-
 def last_heard(ledger: Ledger, hook: str) -> datetime | None:
     """When the last alert of a hook came, whatever became of it; None: there was none. Its schedules send none."""
     alerts = tables.alerts.c
@@ -256,69 +184,6 @@ def commands_of_alerts(ledger: Ledger, alert_ids: Sequence[str]) -> dict[str, li
         for row in connection.execute(wanted.order_by(commands.seq)):
             found[row.alert].append(row.id)
     return found
-
-
-def next_in_lanes(ledger: Ledger, command_id: str, limit: int) -> list[str]:
-    """Due commands that may have waited for one that is settled now: the most urgent first."""
-    with ledger.reading() as connection:
-        lane = connection.execute(LANE, {"command": command_id}).mappings().one()
-        return list(connection.execute(_WAITED, {**lane, "most": limit}).scalars())
-
-
-def something_is_due(ledger: Ledger, broker: str) -> bool:
-    """Whether a command of this broker may be anybody's to take."""
-    with ledger.reading() as connection:
-        return connection.execute(_DUE, {"at": broker}).first() is not None
-
-
-def seconds_to_next_due(ledger: Ledger, brokers: Collection[str] | None = None) -> float | None:
-    """The time until the next command (of these brokers) falls due that is not due yet; None if there is none."""
-    later = _later(None if brokers is None else frozenset(brokers))
-    with ledger.reading() as connection:
-        due_at, moment = connection.execute(later).one()
-    return None if due_at is None else (due_at - moment).total_seconds()
-
-
-@cache
-def _later(brokers: frozenset[str] | None) -> Select[Any, Any]:
-    commands = tables.commands.c
-    later = select(func.min(commands.due_at), now()).where(commands.due_at > now())
-    return later if brokers is None else later.where(commands.broker.in_(brokers))
-
-
-def health(ledger: Ledger) -> Health:
-    commands, workers = tables.commands.c, tables.workers.c
-    with ledger.reading() as connection:
-        alive = connection.execute(
-            select(func.count()).select_from(tables.workers).where(workers.seen_at > from_now(-ALIVE))
-        ).scalar_one()
-        count, oldest, moment = connection.execute(
-            select(func.count(), func.min(commands.accepted_at), now()).where(commands.settled_at.is_(None))
-        ).one()
-        attention = connection.execute(
-            select(func.count()).select_from(tables.commands).where(commands.attention.is_not(None))
-        ).scalar_one()
-    age = None if oldest is None else (moment - oldest).total_seconds()
-    return Health(alive, count, age, attention)
-
-
-def connections(ledger: Ledger) -> tuple[int, int] | None:
-    """How many connections the server has, and how many it may have; None: there is no server."""
-    if ledger.sqlite:
-        return None
-    with ledger.reading() as connection:
-        used = connection.exec_driver_sql(
-            "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'"
-        ).scalar_one()
-        most = connection.exec_driver_sql("SELECT current_setting('max_connections')").scalar_one()
-    return int(used), int(most)
-
-
-def check_writable(ledger: Ledger) -> None:
-    """Raises LedgerUnavailable unless the ledger can be written now."""
-    with ledger.writing() as connection:
-        # Any write that changes nothing: it takes the lock and the disk that an alert would need.
-        connection.execute(tables.alert_keys.delete().where(tables.alert_keys.c.key == ""))
 
 
 def _page(

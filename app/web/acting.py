@@ -9,7 +9,7 @@ from flask import current_app
 
 from app.alerts.hooks import ALL, Hook
 from app.alerts.mapping import request_of
-from app.ledger import operators, pauses, readers
+from app.ledger import due, operators, pauses, readers
 from app.ledger.connection import Ledger
 from app.ledger.intake import OPERATORS_HOOK, accept_of_operator
 from app.ledger.pauses import Scope
@@ -137,7 +137,7 @@ def _max_age(command_id: str) -> float:
 
 
 def _ring_for_next(command_id: str) -> None:
-    _ring(readers.next_in_lanes(ledger(), command_id, RUNG))
+    _ring(due.next_in_lanes(ledger(), command_id, RUNG))
 
 
 def _ring(command_ids: Iterable[str]) -> None:

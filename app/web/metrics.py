@@ -15,7 +15,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 from prometheus_client.registry import Collector
 
 from app import __version__
-from app.ledger import notices, readers, tallies
+from app.ledger import condition, notices, tallies
 from app.ledger.pauses import paused
 from app.ledger.tallies import BUCKETS, Sums
 
@@ -94,7 +94,7 @@ def _histogram(name: str, told: str, label: str, sums: Sums) -> Metric:
 
 def _now() -> dict[str, float]:
     ledger = current_app.extensions["flatwire_ledger"]
-    health = readers.health(ledger)
+    health = condition.health(ledger)
     redis = current_app.extensions["flatwire_doorbell"].vitals() or {"answers": False}
     return {
         "workers_alive": health.workers,

@@ -4,7 +4,7 @@ from typing import Any
 
 from flask import Blueprint, current_app
 
-from app.ledger import readers
+from app.ledger import condition
 
 probes = Blueprint("probes", __name__)
 
@@ -19,8 +19,8 @@ def healthz() -> dict[str, str]:
 def readyz() -> dict[str, Any]:
     """503 only when the ledger can't be written. Redis or the workers may be away: alerts are still taken and kept."""
     ledger = current_app.extensions["flatwire_ledger"]
-    readers.check_writable(ledger)
-    health = readers.health(ledger)
+    condition.check_writable(ledger)
+    health = condition.health(ledger)
     redis = current_app.extensions["flatwire_doorbell"].answers()
     return {
         "status": "ready",

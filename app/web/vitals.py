@@ -10,7 +10,7 @@ from flask import current_app, request
 
 from app import __version__, doctor
 from app.doctor import GRAVEST_FIRST, Finding
-from app.ledger import readers, statistics
+from app.ledger import condition, statistics
 from app.ledger.pauses import paused
 from app.ledger.readers import Record
 from app.ledger.statistics import Latency
@@ -128,10 +128,10 @@ def system() -> dict[str, Any]:
         "version": __version__,
         "workers": [
             {"name": row.name, "version": row.version, "started_at": plain(row.started_at)}
-            for row in readers.workers_alive(ledger())
+            for row in condition.workers_alive(ledger())
         ],
         "redis": current_app.extensions["flatwire_doorbell"].vitals(),
-        "ledger": readers.size(ledger()),
+        "ledger": condition.size(ledger()),
         "findings": [asdict(it) for it in findings()],
     }
 

@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 from app.domain.commands import ClosePosition, Command, FlattenMatching, Quantity
 from app.domain.positions import Side
 from app.ledger.connection import Ledger
+from app.ledger.due import seconds_to_next_due
 from app.ledger.migration import migrate
-from app.ledger.readers import seconds_to_next_due
 from tests.contract.markets import SECRETS, ClearStreetMarket, CrossTradeMarket, Market, OkxMarket
 from tests.cutting import CuttingProxy
 from tests.rehearsal.verdicts import Case

@@ -16,11 +16,12 @@ from app.domain.statuses import NEXT, UNSETTLED, IllegalTransition, Status, chec
 from app.ledger import tables
 from app.ledger.claim import Claim, LeaseLost
 from app.ledger.claims import Claims
+from app.ledger.condition import health
 from app.ledger.connection import Ledger
 from app.ledger.heartbeats import Heartbeat
 from app.ledger.intake import Delivery, Wish, accept, new_id
 from app.ledger.journal import Journal
-from app.ledger.readers import CommandHistory, command_history, health
+from app.ledger.readers import CommandHistory, command_history
 from app.ledger.step import Answer, Outgoing, Step
 from app.ledger.types import from_now, now
 from tests.conftest import on_both_databases

@@ -17,7 +17,7 @@ import pytest
 from sqlalchemy import event, func, select, text
 
 from app.domain.commands import ClosePosition
-from app.ledger import postgresql, readers, tables
+from app.ledger import condition, postgresql, tables
 from app.ledger.connection import Ledger, LedgerUnavailable, insert_once
 from app.ledger.intake import Delivery, Wish, accept
 from app.ledger.migration import migrate
@@ -100,7 +100,7 @@ def postgres(server: PostgresServer) -> Iterator[Ledger]:
     """A ledger that was used, so that there are connections in its pool."""
     with closing_ledger(server.url, threads=16) as ledger:
         with ThreadPoolExecutor(4) as pool:
-            list(pool.map(lambda _: readers.health(ledger), range(4)))
+            list(pool.map(lambda _: condition.health(ledger), range(4)))
         yield ledger
 
 
@@ -114,7 +114,7 @@ def test_a_frozen_server_is_waited_for_no_longer_than_a_sender_waits(
     server.freeze()
     try:
         alerts = [partial(accept, postgres, alert, WISH)] * 38
-        all_fail_in_time(partial(readers.health, postgres), write, *alerts)
+        all_fail_in_time(partial(condition.health, postgres), write, *alerts)
     finally:
         server.thaw()
 
@@ -311,7 +311,7 @@ def test_a_file_locked_by_another_process_holds_nobody_longer_than_a_sender_wait
 def test_a_file_that_is_gone_is_not_written_and_not_replaced_by_an_empty_one(
     ledger: Ledger, path: Path, what: str, alert: Delivery
 ) -> None:
-    assert readers.health(ledger).unsettled == 0
+    assert condition.health(ledger).unsettled == 0
     gone = path if what == "file" else path.parent
     elsewhere = gone.with_name("elsewhere")
     gone.rename(elsewhere)
@@ -328,7 +328,7 @@ def test_a_file_that_is_gone_is_not_written_and_not_replaced_by_an_empty_one(
 def test_a_file_that_was_replaced_is_the_one_that_is_written(
     ledger: Ledger, path: Path, migrated_file: Path, alert: Delivery
 ) -> None:
-    assert readers.health(ledger).unsettled == 0
+    assert condition.health(ledger).unsettled == 0
     for it in path.parent.glob("flatwire.db*"):
         it.unlink()
     shutil.copy(migrated_file, path)

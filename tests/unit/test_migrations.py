@@ -18,7 +18,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import event, inspect, text
 
 from app.domain.commands import ClosePosition
-from app.ledger import readers, tables
+from app.ledger import condition, readers, tables
 from app.ledger.claims import Claims
 from app.ledger.connection import Ledger, LedgerUnavailable
 from app.ledger.intake import Delivery, Wish, accept, new_id
@@ -109,7 +109,7 @@ def test_writers_lock_first_and_readers_wait_for_nobody(ledger: Ledger, database
 
     with other.writing() as writer:
         writer.execute(tables.workers.delete())
-        readers.health(ledger)
+        condition.health(ledger)
     alert_came(ledger)
     other.dispose()
 
@@ -153,7 +153,7 @@ def test_a_full_disk_is_told_and_what_is_there_can_still_be_read(ledger: Ledger)
             alert_came(ledger)
 
     assert "full" in told(until_it_is_full)
-    assert readers.health(ledger).unsettled >= 1
+    assert condition.health(ledger).unsettled >= 1
 
 
 def test_a_file_that_is_damaged_in_the_middle_is_told(ledger: Ledger, database_url: str) -> None:
@@ -180,7 +180,7 @@ opened.engine.connect().close()
 opened.dispose()
 if os.geteuid() == 0:
     os.seteuid(nobody)
-for ask in (lambda: readers.check_writable(opened), lambda: migration.migrate(Ledger(url))):
+for ask in (lambda: condition.check_writable(opened), lambda: migration.migrate(Ledger(url))):
     try:
         ask()
     except LedgerUnavailable as exc:

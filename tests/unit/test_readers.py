@@ -11,7 +11,7 @@ from sqlalchemy import event, insert, text
 
 from app.domain.commands import ClosePosition, Command, FlattenMatching, Quantity
 from app.domain.statuses import Attention, Status
-from app.ledger import readers, tables
+from app.ledger import condition, due, readers, tables
 from app.ledger.claims import Claims
 from app.ledger.connection import Ledger
 from app.ledger.intake import Delivery, Wish, accept, new_id, refuse
@@ -149,27 +149,27 @@ def test_a_list_has_the_histories_of_its_own_commands_in_their_order(ledger: Led
 
 @on_both_databases
 def test_health_counts_what_is_open_and_what_needs_a_person(ledger: Ledger) -> None:
-    empty = readers.health(ledger)
+    empty = condition.health(ledger)
     assert (empty.workers, empty.unsettled, empty.oldest_unsettled, empty.attention) == (0, 0, None, 0)
     old, done, _new = taken_in(ledger, *closes(3))
     set_on(ledger, old, accepted_at=from_now(-90), status=Status.IN_DOUBT, attention=Attention.IN_DOUBT)
     ended = {"status": Status.GAVE_UP, "attention": Attention.GAVE_UP, "settled_at": from_now(-800)}
     set_on(ledger, done, accepted_at=from_now(-900), **ended)
 
-    health = readers.health(ledger)
+    health = condition.health(ledger)
     assert (health.unsettled, health.attention) == (2, 2)
     assert health.oldest_unsettled == pytest.approx(90, abs=5)
-    readers.check_writable(ledger)
+    condition.check_writable(ledger)
 
 
 @on_both_databases
 def test_the_next_due_is_the_nearest_that_is_still_to_come(ledger: Ledger) -> None:
-    assert readers.seconds_to_next_due(ledger) is None
+    assert due.seconds_to_next_due(ledger) is None
     _due, soon, later = taken_in(ledger, *closes(3))
     set_on(ledger, soon, due_at=from_now(20))
     set_on(ledger, later, due_at=from_now(40))
 
-    assert readers.seconds_to_next_due(ledger) == pytest.approx(20, abs=2)
+    assert due.seconds_to_next_due(ledger) == pytest.approx(20, abs=2)
 
 
 # What grows must not slow down
@@ -242,11 +242,11 @@ def alert_with_an_id(ledger: Ledger) -> None:
 
 EVERY_SECOND: dict[str, Callable[[Ledger], object]] = {
     "a step": one_step,
-    "next due": readers.seconds_to_next_due,
+    "next due": due.seconds_to_next_due,
     "an alert": alert_with_an_id,
-    "health": readers.health,
+    "health": condition.health,
     "what one list reads back": take_read_backs,
-    "anything due": lambda ledger: readers.something_is_due(ledger, "nt8"),
+    "anything due": lambda ledger: due.something_is_due(ledger, "nt8"),
     "a page": lambda ledger: readers.histories(ledger, readers.commands_page(ledger, {}, limit=20).rows),
     "the next page": lambda ledger: readers.commands_page(ledger, {}, before=15_000, limit=20),
     "by status": lambda ledger: readers.commands_page(ledger, {"status": "queued"}),
@@ -286,7 +286,7 @@ def test_claims_look_at_the_unsettled_alone(grown: Ledger) -> None:
     "ask",
     [
         lambda ledger: Claims(ledger, "one").take(["nt8"], ["nt8"]),
-        lambda ledger: readers.next_in_lanes(ledger, "settled7", 9),
+        lambda ledger: due.next_in_lanes(ledger, "settled7", 9),
     ],
     ids=["whose turn it is", "who waited"],
 )

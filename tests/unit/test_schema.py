@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 
 from app.domain.commands import ClosePosition
 from app.domain.statuses import Status
-from app.ledger import readers, tables
+from app.ledger import condition, due, readers, tables
 from app.ledger.claims import Claims
 from app.ledger.connection import Ledger, LedgerUnavailable, normalised
 from app.ledger.intake import Delivery, Wish, accept, new_id
@@ -180,8 +180,8 @@ def test_odd_texts_are_kept_as_they_are(ledger: Ledger) -> None:
 EVERY_DAY: dict[str, Callable[[Ledger], object]] = {
     "claim": lambda ledger: Claims(ledger, "one").take(["nt8"]),
     "recover": lambda ledger: Claims(ledger, "one").recover(),
-    "next due": readers.seconds_to_next_due,
-    "health": readers.health,
+    "next due": due.seconds_to_next_due,
+    "health": condition.health,
     "closes": lambda ledger: readers.histories(ledger, readers.commands_page(ledger, {}).rows),
     "commands by status": lambda ledger: readers.commands_page(ledger, {"status": Status.QUEUED}),
     "alerts": lambda ledger: readers.commands_of_alerts(ledger, [readers.alerts_page(ledger, {}).rows[0].id]),

@@ -5,7 +5,7 @@ from typing import Any
 from flask import Blueprint, Response, current_app, make_response, redirect, render_template, request, url_for
 from flask_login import current_user
 
-from app.ledger import readers
+from app.ledger import condition
 from app.web.acting import ledger
 
 dashboard = Blueprint("dashboard", __name__)
@@ -42,7 +42,7 @@ def is_update() -> bool:
 
 def live(page: str, **context: Any) -> Response:
     """A page whose content is kept up to date: whole, or only what changes; 304 if that did not."""
-    context["count"] = readers.health(ledger())
+    context["count"] = condition.health(ledger())
     if not is_update():
         return make_response(render_template(f"{page}.html", **context))
     response = make_response(render_template(f"_{page}.html", **context))
@@ -53,7 +53,7 @@ def live(page: str, **context: Any) -> Response:
 
 def sheet(template: str, **context: Any) -> str:
     """A page that stands still: a question, an answer."""
-    return render_template(template, count=readers.health(ledger()), **context)
+    return render_template(template, count=condition.health(ledger()), **context)
 
 
 @dashboard.app_context_processor
