@@ -13,26 +13,24 @@ from functools import partial
 import structlog
 
 from app.domain.commands import Command, FlattenEverything
-from app.domain.failures import BrokerError, NotSent, OutcomeUnknown, Refused, Throttled
-from app.domain.positions import Holding, Report
 from app.domain.statuses import Attention, Status
 from app.ledger.claim import Claim, LeaseLost
 from app.ledger.claims import Claims
 from app.ledger.connection import Ledger, LedgerUnavailable
 from app.ledger.due import next_in_lanes
 from app.ledger.journal import Journal, Paused
-from app.ledger.sightings import sightings_in, was_seen
+from app.ledger.sightings import was_seen
 from app.ledger.step import Answer, Step
 from config.file import BrokerSettings
-from workers import evidence, preparation
-from workers.backoff import FIRST_READ_BACK, WHILE_PAUSED, retry_delay, retry_within
-from workers.brokers.broker import Broker, Call
+from workers import preparation
+from workers.backoff import WHILE_PAUSED
+from workers.brokers.broker import Broker
+from workers.closing import Closing
 from workers.flattening import Flattening
-from workers.observation import NO_ROOM, Observation, wait_for_room
-from workers.planning import Ready, call_of, one_by_one, planned
-from workers.rates import LONGEST_HOLD
-from workers.reconciliation import Reconciliation, gave_up
-from workers.sending import Departure, Outcome, send
+from workers.observation import Observation
+from workers.planning import one_by_one
+from workers.reconciliation import Reconciliation
+from workers.sending import Departure, send
 from workers.tenure import Tenure
 
 log = structlog.get_logger(__name__)
@@ -47,8 +45,6 @@ READ_BACK_FOR = 1.0
 """Seconds after a list in which others are read back by it: neither a new close nor a stop is to wait for all of them."""
 RUNG = 8
 """Commands that are rung for when one has settled, at most: each ring wakes a worker, who goes on with the rest."""
-LONG_WITHOUT_A_TRY = 30.0
-"""Seconds without a first attempt after which a person is told."""
 UNPROTECTED = (Status.REJECTED, Status.GAVE_UP, Status.IN_DOUBT)
 """Where a close may not end, once the orders that protected its position were cancelled for it."""
 
@@ -166,113 +162,17 @@ class Execution:
                 raise AssertionError(f"a {claim.status} command is never claimed")
 
     def _attempt(self, claim: Claim) -> None:
-        """Read if the close needs it, cancel orders if that goes first, then close: each call once."""
-        prepared = self._prepared(claim)
-        if isinstance(prepared, Step):
-            self._follow(claim, prepared)
-            return
-        try:
-            call = call_of(self._broker(claim), claim.command, prepared)
-        except ValueError as exc:
-            reason = f"no request can be made of it: {exc}"
-            self._move(claim, Step(Status.REJECTED, reason, attention=Attention.REJECTED))
-            return
-        if wait := wait_for_room(claim, call):
-            self._move(claim, Step(Status.QUEUED, NO_ROOM, wait))
-        elif prepared.cancel is None:
-            self._close(claim, call, prepared.holdings)
-        elif self._cancel_first(claim, call, prepared.cancel):
-            self._attempt(claim)  # the position is read anew: an order may have filled meanwhile
-
-    def _prepared(self, claim: Claim) -> Ready | Step:
-        """Whether the close may be sent now; else what becomes of the command instead."""
-        if claim.fixed:
-            step = self._reconciliation(claim).judge()
-            return Ready(step.holdings) if step.status is Status.QUEUED else step
-        try:
-            return planned(self._broker(claim), claim, self._today(), self._was_seen)
-        except Refused as exc:
-            return Step(Status.REJECTED, exc.detail, attention=Attention.REJECTED)
-        except BrokerError as exc:
-            return self._again(claim, exc, claim.tries)
-
-    def _cancel_first(self, claim: Claim, call: Call[Report], hurdle: preparation.Hurdle) -> bool:
-        """Cancel the orders that are in the way. False if the command does not go on now."""
-        departure = Departure(call, hurdle.holding.place)
-        (outcome,) = send(self._journal, claim, self._settings(claim), "cancel", [departure], None)
-        match outcome.failure:
-            case None:
-                self._journal.move(claim, Step(Status.QUEUED, due_in=0), outcome.answer, keep=True)
-                claim.cancels += (outcome.attempt,)
-                claim.unprotected = True
-                return True
-            case Refused() as exc:
-                step = Step(Status.REJECTED, exc.detail, attention=Attention.REJECTED)
-                self._move(claim, step, outcome.answer)
-            case exc:
-                # Cancelling twice does no harm, so a lost answer is only a reason to repeat it.
-                claim.unprotected = claim.unprotected or isinstance(exc, OutcomeUnknown)
-                self._move(claim, self._again(claim, exc, claim.tries), outcome.answer)
-        return False
-
-    def _close(self, claim: Claim, call: Call[Report], holdings: tuple[Holding, ...] | None) -> None:
-        """Send the close, once; then read it back at once if it was taken."""
-        (outcome,) = send(self._journal, claim, self._settings(claim), "close", [Departure(call)], holdings)
-        match outcome.failure:
-            case None:
-                self._taken(claim, outcome, holdings)
-            case NotSent() | Throttled() as exc:
-                self._move(claim, self._again(claim, exc, len(claim.closes)), outcome.answer)
-            case OutcomeUnknown() as exc:
-                wait = max(0.0, self._settings(claim).settle_window - outcome.seconds)
-                due_in = min(wait, FIRST_READ_BACK) if call.client_id else wait
-                step = Step(Status.IN_DOUBT, exc.detail, due_in, fixed=True)
-                self._move(claim, step, outcome.answer)
-            case exc:
-                step = Step(Status.REJECTED, exc.detail, attention=Attention.REJECTED)
-                self._move(claim, step, outcome.answer)
-
-    def _taken(self, claim: Claim, outcome: Outcome, holdings: tuple[Holding, ...] | None) -> None:
-        report = outcome.report
-        assert report is not None
-        claim.seen |= sightings_in(report.positions)
-        fixed = claim.fixed or not report.nothing_open
-        holdings = holdings or self._reported(claim, report)
-        taken = Step(Status.WORKING, due_in=0, holdings=holdings, fixed=fixed)
-        self._journal.move(claim, taken, outcome.answer, keep=True)
-        claim.closes += (outcome.attempt,)
-        if self.claims.others_wait(claim.command.broker):
+        broker, settings = self._broker(claim), self._settings(claim)
+        closing = Closing(broker, settings, self._journal, claim, self._today(), self._was_seen)
+        if decided := closing.step():
+            self._follow(claim, decided.step, *decided.answers)
+        elif self.claims.others_wait(claim.command.broker):
             # What is to go out comes first, and one list reads the others back too.
             self.claims.release(claim)
         else:
             self._verify(claim)
 
-    def _reported(self, claim: Claim, report: Report) -> tuple[Holding, ...] | None:
-        """Before and target of a close that went out at once, from the answer's snapshot."""
-        mine = evidence.matching(claim.command, report.positions, self._today())
-        return evidence.plan(claim.command, mine, evidence.NOTHING) or None
-
-    def _again(self, claim: Claim, exc: BrokerError, tries: int) -> Step:
-        """Nothing was done: try again after a wait, unless time would run out. Before a first attempt, the age counts."""
-        # For a day's wait nobody waits: by then the close is too old, and one more call a while later does no harm.
-        asked = None if exc.retry_after is None else min(exc.retry_after, LONGEST_HOLD)
-        delay = retry_delay(tries + 1, asked)
-        sent_now = claim.status is Status.SENDING or bool(claim.cancels)
-        attempted = sent_now or claim.since_first_attempt is not None
-        if attempted:
-            left = self._settings(claim).retry_for - (claim.since_first_attempt or 0)
-            # Who is told to wait for longer than there is time does not try again before that.
-            within = retry_within(delay, left) if (asked or 0) < left else None
-            if within is None:
-                last = claim.closes[-1] if claim.closes else None
-                why = f"{exc.detail}; no time is left to try again"
-                return gave_up(why, claim.holdings, last, self._today())
-            delay = max(within, asked or 0)
-        # A person is told that nothing goes out; with NO_ROOM it is only a matter of time.
-        stuck = not attempted and claim.age > LONG_WITHOUT_A_TRY and exc.detail != NO_ROOM
-        return Step(Status.QUEUED, exc.detail, delay, Attention.STILL_OPEN if stuck else None)
-
-    def _follow(self, claim: Claim, step: Step) -> None:
+    def _follow(self, claim: Claim, step: Step, *answers: Answer) -> None:
         """Do what was decided: write it, having cancelled the orders that go first."""
         broker, settings = self._broker(claim), self._settings(claim)
         if step.cancel and not step.ours and claim.status is not Status.QUEUED:
@@ -280,11 +180,10 @@ class Execution:
         calls = [broker.cancel_orders(order.account, order.instrument, (order,)) for order in step.cancel]
         # Those that have no room are left to the next look.
         departures = [Departure(call) for call in calls if not call.room(False)]
-        answers: tuple[Answer, ...] = ()
         if departures:
             holdings = claim.holdings if step.holdings is None else step.holdings
             outcomes = send(self._journal, claim, settings, "cancel", departures, holdings, late=step.ours)
-            answers = tuple(it.answer for it in outcomes)
+            answers += tuple(it.answer for it in outcomes)
         self._move(claim, replace(step, cancel=()), *answers)
 
     def _move(self, claim: Claim, step: Step, *answers: Answer) -> None:
@@ -301,15 +200,7 @@ class Execution:
 
     def _flattening(self, claim: Claim) -> Flattening:
         broker, settings = self._broker(claim), self._settings(claim)
-        return Flattening(
-            broker,
-            settings,
-            self._journal,
-            claim,
-            self._today(),
-            self._was_seen,
-            again=lambda exc: self._again(claim, exc, claim.tries),
-        )
+        return Flattening(broker, settings, self._journal, claim, self._today(), self._was_seen)
 
     def _was_seen(self, command: Command) -> bool:
         return was_seen(self._ledger, command)

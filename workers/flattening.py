@@ -22,6 +22,7 @@ from workers.brokers.broker import Broker
 from workers.legs import Leg, Legs
 from workers.observation import NO_ROOM, Observation
 from workers.reconciliation import nothing_open
+from workers.retrying import again
 from workers.sending import AT_ONCE, send
 
 GRAVEST_FIRST = (
@@ -45,16 +46,13 @@ class Flattening:
         claim: Claim,
         today: date,
         was_seen: Callable[[Command], bool],
-        again: Callable[[BrokerError], Step],
     ) -> None:
-        """`again` says what becomes of a command of which nothing was sent yet, and could not be now."""
         self._broker = broker
         self._settings = settings
         self._journal = journal
         self._claim = claim
         self._today = today
         self._was_seen = was_seen
-        self._again = again
         self._legs = Legs(broker, settings, claim, today, was_seen)
         self._unreadable: Mapping[str, str] = {}
 
@@ -244,7 +242,7 @@ class Flattening:
         if not self._claim.fixed:
             if isinstance(exc, Refused):
                 return Step(Status.REJECTED, exc.detail, attention=Attention.REJECTED)
-            return self._again(exc)
+            return again(self._claim, self._settings, exc, self._claim.tries, self._today)
         attention = self._claim.attention
         if exc.detail == NO_ROOM:
             return Step(self._claim.status, self._claim.reason, exc.retry_after, attention)

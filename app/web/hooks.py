@@ -1,33 +1,26 @@
 """The door: `POST /hooks/<hook>[/<secret>]`. The answer goes out before any broker is called."""
 
 import math
-import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from ipaddress import IPv6Address, ip_address
 from typing import Any
 
 import structlog
 from flask import Blueprint, Response, current_app, request
-from gunicorn.http.errors import ParseException
 from limits import RateLimitItemPerSecond
 from limits.strategies import MovingWindowRateLimiter
-from werkzeug.exceptions import ClientDisconnected
 
 from app.alerts.authentication import (
     NotAuthenticated,
     authenticate,
     authenticate_signed,
-    secret_in,
     without_secret,
 )
-from app.alerts.dialects import has_comments
-from app.alerts.errors import AlertRefused, NoExit, NotAllowed, UnreadableAlert, WrongAlert
-from app.alerts.grammar import fields_of
+from app.alerts.errors import AlertRefused, NoExit, NotAllowed, WrongAlert
 from app.alerts.hooks import Hook
 from app.alerts.mapping import Request, request_of
-from app.alerts.redaction import kept_text, secret_named_in, without
+from app.alerts.redaction import kept_text, without
 from app.ledger.connection import Ledger
 from app.ledger.encoding import columns_of
 from app.ledger.intake import Delivery, Taken, Wish, accept, refuse
@@ -35,12 +28,21 @@ from app.ledger.once import KeyReused
 from app.ledger.readers import Record
 from app.ledger.waiting import one_deadline
 from app.queueing import Doorbell
-from app.strict import Fault, did_you_mean
+from app.strict import Fault
+from app.web.delivered import (
+    LARGEST_BODY,
+    Offered,
+    is_dry_run,
+    offered,
+    read_body,
+    read_fields,
+    source_address,
+    with_header_key,
+)
 from app.web.presentation import command_summary, planned_summary
 from app.web.problems import problem, problem_of
 from app.web.strangers import Strangers
 
-LARGEST_BODY = 16 * 1024
 _RATE_WINDOW = 10
 """Seconds over which a hook's own rate is measured."""
 
@@ -61,60 +63,38 @@ def take(name: str, secret: str | None = None) -> Response | tuple[dict[str, Any
 
 def _take(name: str, secret: str | None) -> Response | tuple[dict[str, Any], int]:
     hook: Hook | None = current_app.extensions["flatwire_hooks"].get(name)
-    body = _body()
+    body = read_body()
     if body is None:
         return problem(400, "The alert can't be read", "the body did not arrive whole; send it again")
-    fields = _fields(body, hook)
-    offered = _offered(fields, body, secret)
+    fields = read_fields(body, hook)
+    shown = offered(fields, body, secret)
     try:
-        label = _authenticated(hook, offered, body)
+        label = _authenticated(hook, shown, body)
     except NotAuthenticated as exc:
-        return _turned_away(exc, hook, offered)
+        return _turned_away(exc, hook, shown)
     assert hook is not None, "only a hook that exists authenticates"
     delivery = Delivery(
         hook=hook.name,
         body=body,
-        text=kept_text(body[:LARGEST_BODY], offered.secret),
+        text=kept_text(body[:LARGEST_BODY], shown.secret),
         secret_label=label,
-        source_address=_address(),
+        source_address=source_address(),
     )
     dry_run = False
     try:
-        dry_run = _dry_run()
+        dry_run = is_dry_run()
         _check_source(hook)
         if not dry_run and (wait := _over_its_rate(hook)):
             return _too_fast(hook, wait)
-        return _answer(hook, delivery, fields, offered.secret, dry_run)
+        return _answer(hook, delivery, fields, shown.secret, dry_run)
     except AlertRefused as exc:
-        refused = _without_secret(exc, offered.secret)
+        refused = _without_secret(exc, shown.secret)
         alert = None if dry_run else _kept(delivery, refused, refused.faults)
         if len(body) > LARGEST_BODY:
             return problem(413, "The alert is too large", str(refused), errors=refused.faults, alert=alert)
         return problem_of(refused, alert)
     except KeyReused as exc:
         return problem_of(exc, _kept(delivery, exc, [Fault("", str(exc))]))
-
-
-@dataclass(frozen=True, slots=True)
-class Offered:
-    """What a sender shows of itself: a secret, or a signature of the body."""
-
-    secret: str = ""
-    signed: bool = False
-
-    @property
-    def what_failed(self) -> str:
-        return "wrong_signature" if self.signed else "wrong_secret" if self.secret else "no_secret"
-
-
-def _offered(fields: dict[str, Any] | AlertRefused, body: bytes, path_secret: str | None) -> Offered:
-    """The first that is there: in the path, the header, the text; else a signature."""
-    given = path_secret if path_secret is not None else _bearer()
-    if given is None:
-        given = secret_named_in(body) if isinstance(fields, AlertRefused) else secret_in(fields)
-    if given is not None:
-        return Offered(given)
-    return Offered(signed="webhook-signature" in request.headers)
 
 
 def _authenticated(hook: Hook | None, offered: Offered, body: bytes) -> str:
@@ -127,10 +107,10 @@ def _authenticated(hook: Hook | None, offered: Offered, body: bytes) -> str:
 def _turned_away(exc: NotAuthenticated, hook: Hook | None, offered: Offered) -> Response:
     reason = offered.what_failed if hook else "no_such_hook"
     log.warning(
-        "not_authenticated", source_address=_address(), hook=hook.name if hook else None, reason=reason
+        "not_authenticated", source_address=source_address(), hook=hook.name if hook else None, reason=reason
     )
     strangers: Strangers = current_app.extensions["flatwire_strangers"]
-    wait = strangers.turn_away(_ledger(), _address(), hook.name if hook else None, reason)
+    wait = strangers.turn_away(_ledger(), source_address(), hook.name if hook else None, reason)
     if wait is None:
         return problem_of(exc)
     detail = f"from this address; wait {wait} s. A right secret is taken all the same"
@@ -143,14 +123,14 @@ def _check_source(hook: Hook) -> None:
     if not hook.sources:
         return
     try:
-        address = ip_address(_address() or "")
+        address = ip_address(source_address() or "")
     except ValueError:
         address = None
     if isinstance(address, IPv6Address) and address.ipv4_mapped:
         address = address.ipv4_mapped
     if address is None or not any(address in network for network in hook.sources):
         hint = "add it to the sources of the hook, or mend TRUSTED_PROXIES if it is a proxy's"
-        raise NotAllowed(Fault("", f"this hook may not be called from {_address()}", hint))
+        raise NotAllowed(Fault("", f"this hook may not be called from {source_address()}", hint))
 
 
 def _over_its_rate(hook: Hook) -> int:
@@ -210,7 +190,7 @@ def _answer(
         if dry_run:
             return _rehearsed(asked)
         wish = _wish(asked, hook)
-    return _taken(hook, accept(_ledger(), _with_header_key(delivery), wish), wish)
+    return _taken(hook, accept(_ledger(), with_header_key(delivery), wish), wish)
 
 
 def _check_names(asked: Request, secret: str) -> None:
@@ -244,66 +224,6 @@ def _taken(hook: Hook, taken: Taken, wish: Wish) -> tuple[dict[str, Any], int]:
     }, 202
 
 
-def _fields(body: bytes, hook: Hook | None) -> dict[str, Any] | AlertRefused:
-    if len(body) > LARGEST_BODY:
-        message = f"is larger than {LARGEST_BODY} bytes"
-        return UnreadableAlert(Fault("", message, "an alert is a short text; send less"))
-    try:
-        comments = hook is not None and has_comments(hook.dialects)
-        return fields_of(body, hook.known_accounts if hook else (), comments=comments)
-    except AlertRefused as exc:
-        return exc
-
-
-def _bearer() -> str | None:
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else None
-
-
-def _body() -> bytes | None:
-    """The bytes of the request, at most one more than is allowed; None if they did not all come.
-
-    Werkzeug's own limit cuts a chunked body silently, so the stream is read here, past the limit, and measured.
-    """
-    request.max_content_length = sys.maxsize  # None would be the application's own limit
-    try:
-        body = request.stream.read(LARGEST_BODY + 1)
-    except (ClientDisconnected, ParseException, OSError, ValueError):
-        return None
-    # A sender that hangs up looks like the end of the body, and half a text may ask for more than all of it.
-    promised = min(request.content_length or 0, LARGEST_BODY + 1)
-    return body if len(body) >= promised else None
-
-
-def _dry_run() -> bool:
-    """`?dry_run=1`. A misspelt one must not close for real."""
-    try:
-        query = request.args
-    except UnicodeDecodeError as exc:  # raw bytes behind the question mark, where Werkzeug expects ASCII
-        raise WrongAlert(Fault("", "the address is not UTF-8 text", "end it after the hook's name")) from exc
-    for name in query:
-        if name != "dry_run" and (hint := did_you_mean(name, ["dry_run"])):
-            raise WrongAlert(Fault(name, "is not known in the address", hint))
-    values = {value.lower() for value in query.getlist("dry_run")} or {"0"}
-    said = values.pop()
-    if values or said not in ("0", "1", "true", "false"):
-        raise WrongAlert(
-            Fault("dry_run", "must be 1 or 0 in the address", "?dry_run=1 shows and sends nothing")
-        )
-    return said in ("1", "true")
-
-
-def _with_header_key(delivery: Delivery) -> Delivery:
-    for name in ("webhook-id", "Idempotency-Key"):
-        key = request.headers.get(name)
-        if key is None:
-            continue
-        if not key.strip():
-            raise WrongAlert(Fault(name, "is blank", "send a key, or leave the header out"))
-        return delivery.keyed(key)
-    return delivery
-
-
 def _wish(asked: Request, hook: Hook) -> Wish:
     shadow = [Fault("", "dry_run", f"hook {hook.name} is in shadow mode: nothing is sent")]
     return Wish(
@@ -332,11 +252,6 @@ def _rehearsed(asked: Request) -> tuple[dict[str, Any], int]:
 def _ring(commands: Sequence[Record]) -> None:
     doorbell: Doorbell = current_app.extensions["flatwire_doorbell"]
     doorbell.ring(row.id for row in commands if row.settled_at is None)
-
-
-def _address() -> str | None:
-    """Where the call came from; behind proxies that are not trusted, the last of them. Not to be believed blindly."""
-    return request.remote_addr[:64] if request.remote_addr else None
 
 
 def _ledger() -> Ledger:

@@ -16,7 +16,7 @@ from werkzeug.test import TestResponse
 from app.domain.statuses import Status
 from app.ledger import tables
 from app.ledger.waiting import PAUSE
-from app.web.hooks import LARGEST_BODY
+from app.web.delivered import LARGEST_BODY
 from tests.conftest import on_both_databases
 from tests.running import eventually
 from tests.web import CLOSE, NEXT_SECRET, OTHER_SECRET, SECRET, SECRETS_OF, Door, problem
