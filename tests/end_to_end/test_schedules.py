@@ -16,13 +16,14 @@ from tests.conftest import on_postgresql
 from tests.running import CONFIGURATION, Product, RedisServer, eventually, running_product
 
 SCHEDULE = """
-[schedules.each-minute]
+[schedules.every-other-minute]
 hook = "futures"
-cron = "* * * * *"
+cron = "*/2 * * * *"
 timezone = "America/New_York"
 text = "close 1 MES 12-26"
-late = 60
+late = 120
 """
+PERIOD = timedelta(minutes=2)
 
 
 @pytest.fixture
@@ -43,6 +44,11 @@ def last_seen_to(product: Product, moment: datetime) -> None:
     ledger.dispose()
 
 
+def ends_in() -> float:
+    """Seconds until the next run."""
+    return PERIOD.total_seconds() - time.time() % PERIOD.total_seconds()
+
+
 def runs(product: Product) -> list[str]:
     """What the schedule asked for so far: the ids of its commands."""
     alerts = product.api("alerts", hook="futures")["items"]
@@ -52,15 +58,15 @@ def runs(product: Product) -> list[str]:
 @on_postgresql
 def test_each_run_closes_once_whoever_dies(product: Product) -> None:
     product.stop("worker")
-    if datetime.now(UTC).second > 40:  # the test is about the minutes that are over by now
-        time.sleep(61 - datetime.now(UTC).second)
-    this_minute = datetime.now(UTC).replace(second=0, microsecond=0)
+    if (left := ends_in()) < 45:  # the test is about the runs that are over by now
+        time.sleep(left + 1)
+    latest = datetime.now(UTC) + timedelta(seconds=ends_in()) - PERIOD
     before = len(runs(product))
-    last_seen_to(product, this_minute - timedelta(minutes=3, seconds=1))
+    last_seen_to(product, latest - 3 * PERIOD - timedelta(seconds=1))
 
     product.start_workers()
-    # The last of the three that are late tells of them; this minute's is done.
-    eventually(lambda: len(runs(product)) == before + 2, what="the runs are seen to")
+    # The last of the three that are late tells of them; the latest is done.
+    eventually(lambda: len(runs(product)) == before + 2, 45, what="the runs are seen to")
     for pid in product.worker_pids():
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
@@ -68,7 +74,7 @@ def test_each_run_closes_once_whoever_dies(product: Product) -> None:
     assert [product.settled(command, within=40)["status"] for command in found] == ["closed", "expired"]
     product.stop("worker")
     last_seen_to(
-        product, this_minute - timedelta(minutes=3, seconds=1)
+        product, latest - 3 * PERIOD - timedelta(seconds=1)
     )  # a worker that had died before it said so
     product.start_workers()
     time.sleep(1)
