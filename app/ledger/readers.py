@@ -18,7 +18,7 @@ from sqlalchemy import (
     select,
 )
 
-from app.domain.statuses import GRAVEST_FIRST
+from app.domain.statuses import GRAVEST_FIRST, UNSETTLED
 from app.ledger import tables
 from app.ledger.connection import Ledger
 from app.ledger.intake import BY_SCHEDULE
@@ -63,7 +63,9 @@ def alerts_page(
 def in_flight(ledger: Ledger, limit: int) -> Sequence[Row[Any]]:
     """Commands that are not settled, the oldest first."""
     commands = tables.commands
-    wanted = select(commands).where(commands.c.settled_at.is_(None)).order_by(commands.c.seq).limit(limit)
+    # By status, and sorted after: else SQLite walks through all that is settled, from the oldest on.
+    unsettled = and_(commands.c.settled_at.is_(None), commands.c.status.in_(UNSETTLED))
+    wanted = select(commands).where(unsettled).order_by(commands.c.seq + 0).limit(limit)
     with ledger.reading() as connection:
         return connection.execute(wanted).all()
 

@@ -245,6 +245,7 @@ EVERY_SECOND: dict[str, Callable[[Ledger], object]] = {
     "next due": due.seconds_to_next_due,
     "an alert": alert_with_an_id,
     "health": condition.health,
+    "in flight": lambda ledger: readers.in_flight(ledger, 8),
     "what one list reads back": take_read_backs,
     "anything due": lambda ledger: due.something_is_due(ledger, "nt8"),
     "a page": lambda ledger: readers.histories(ledger, readers.commands_page(ledger, {}, limit=20).rows),
