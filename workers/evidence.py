@@ -213,6 +213,16 @@ def accounted_for(holding: Holding, fills: Iterable[Fill], sent_at: datetime, to
     return reduced >= holding.before - holding.target and holding.after == holding.before - reduced + opened
 
 
+def opened_since(position: Position, fills: Iterable[Fill], moment: datetime, today: date) -> bool:
+    """Whether all of a position was opened after that moment.
+
+    Strictly, and with no other fill of it: one from just before would be of the position that was there then.
+    """
+    mine = [fill for fill in fills if same_position(position, fill, today)]
+    signed = (-fill.quantity if fill.reduces is position.side else fill.quantity for fill in mine)
+    return all(fill.at > moment for fill in mine) and sum(signed, NOTHING) == position.quantity
+
+
 def untouched(position: Position, fills: Iterable[Fill], today: date) -> bool:
     """Whether no fill, on either side, is of this position."""
     return not any(could_be_of(position, fill, today) for fill in fills)

@@ -4,8 +4,8 @@ A step makes each call once and writes what it learned. Waiting is left to the l
 with the time at which it is due. A worker waits only for room in the venue's limits, and only between two calls.
 """
 
-import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import date
 from functools import partial
@@ -89,27 +89,45 @@ class Execution:
         self.claims.tell_of_blocked(self._can_flip, preparation.BLOCKED)
 
     def _is_read_back(self, claim: Claim) -> bool:
-        alone = claim.resolution is not None or one_by_one(self._broker(claim), claim.command)
-        return claim.status is Status.WORKING and not alone
+        if claim.status is not Status.WORKING or claim.resolution is not None:
+            return False
+        try:
+            return not one_by_one(self._broker(claim), claim.command)
+        except ValueError:
+            return False  # no request can be made of it: that is told where it is carried on
 
     def _others_of_its_list(self, claim: Claim) -> Sequence[Claim]:
-        command = claim.command
-        by_account = self._broker(claim).accounts() is not None
+        command, broker = claim.command, self._broker(claim)
+        by_account = broker.accounts() is not None
         if isinstance(command, FlattenEverything) or (by_account and command.account is None):
             return ()
-        return self.claims.take_read_backs(claim, command.account if by_account else None, READ_BACK_AT_ONCE)
+        # An order that could turn a position round is held against a list that is as new as can be.
+        if broker.venue.closing_can_flip:
+            return ()
+        try:
+            return self.claims.take_read_backs(
+                claim, command.account if by_account else None, READ_BACK_AT_ONCE
+            )
+        except LedgerUnavailable:
+            return ()  # they wait for a list of their own; this one has been claimed
 
     def _read_back(self, claims: Sequence[Claim]) -> None:
         """One list of positions serves all: it is read after they were claimed, and so after they were taken."""
         first = Observation(self._broker(claims[0]), claims[0])
-        self._do(claims[0], partial(self._verify, observation=first))
-        ends_at = time.monotonic() + READ_BACK_FOR
-        for claim in claims[1:]:
-            if time.monotonic() < ends_at:
-                observation = Observation(self._broker(claim), claim, earlier=first)
-                self._do(claim, partial(self._verify, observation=observation))
-            else:
-                self.claims.release(claim)
+        others = list(claims[1:])
+        try:
+            self._do(claims[0], partial(self._verify, observation=first))
+            while others and first.list_age < READ_BACK_FOR:
+                claim = others.pop(0)
+                if self._is_read_back(claim):
+                    observation = Observation(self._broker(claim), claim, earlier=first)
+                    self._do(claim, partial(self._verify, observation=observation))
+                else:
+                    self._do(claim, self._carry_on)
+        finally:
+            with suppress(LedgerUnavailable):  # their leases run out
+                for claim in others:
+                    self.claims.release(claim)
 
     def _verify(self, claim: Claim, observation: Observation | None = None) -> None:
         self._follow(claim, self._reconciliation(claim, observation).verify())
@@ -140,7 +158,11 @@ class Execution:
 
     def _ring_for_next(self, claim: Claim) -> None:
         """Wake others for what waited for this one; the first of them is taken here, in the next step."""
-        if others := next_in_lanes(self._ledger, claim.id, RUNG + 1)[1:]:
+        try:
+            others = next_in_lanes(self._ledger, claim.id, RUNG + 1)[1:]
+        except LedgerUnavailable:
+            return  # the sweep finds them
+        if others:
             self._ring(others)
 
     def _may_call(self, broker: str, seconds: float = 0.0) -> bool:
@@ -166,11 +188,21 @@ class Execution:
         closing = Closing(broker, settings, self._journal, claim, self._today(), self._was_seen)
         if decided := closing.step():
             self._follow(claim, decided.step, *decided.answers)
-        elif self.claims.others_wait(claim.command.broker):
+        elif self._can_wait(claim):
             # What is to go out comes first, and one list reads the others back too.
             self.claims.release(claim)
         else:
             self._verify(claim)
+
+    def _can_wait(self, claim: Claim) -> bool:
+        """Whether others are due, and go before the read-back of what was taken just now."""
+        report = claim.closes[-1].report
+        if report is not None and report.nothing_open:
+            return False  # what is opened from now on is not what was to be closed
+        try:
+            return self.claims.others_wait(claim.command.broker)
+        except LedgerUnavailable:
+            return False
 
     def _follow(self, claim: Claim, step: Step, *answers: Answer) -> None:
         """Do what was decided: write it, having cancelled the orders that go first."""

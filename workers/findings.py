@@ -26,7 +26,7 @@ def age_of(attempt: PastAttempt, claim: Claim) -> float:
 def settles_in(attempts: Sequence[PastAttempt], claim: Claim) -> float:
     """Seconds until nothing of these attempts can come any more, by now; 0 or less: nothing can."""
     latest = max((attempt.settles_in for attempt in attempts), default=0.0)
-    return latest - (time.monotonic() - claim.taken_at)
+    return latest - (time.monotonic() - claim.read_at)
 
 
 def that_may_have_acted(attempts: Sequence[PastAttempt]) -> tuple[PastAttempt, ...]:
@@ -125,6 +125,11 @@ class Findings:
             return True
         fills = self._fills() or ()
         return all(evidence.accounted_for(holding, fills, self.since, self.today) for holding in to_explain)
+
+    def opened_since(self) -> bool:
+        """Whether the fills show that all that is open now was opened after the attempt."""
+        fills = self._fills() or ()
+        return all(evidence.opened_since(position, fills, self.since, self.today) for position in self.mine)
 
     @property
     def turned(self) -> bool:

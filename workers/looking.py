@@ -130,6 +130,7 @@ def _nobodys(command: Command, may_call: Callable[[float], bool]) -> Claim:
         fence=0,
         owner="",
         taken_at=started,
+        read_at=started,
         held_until=started + LEASE_SECONDS,
         holdings=None,
         fixed=False,

@@ -1,5 +1,6 @@
 """Reading a venue on behalf of a claim: each read is made once, under the lease, and kept for the record."""
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -59,6 +60,11 @@ class Observation:
                 self._positions = self._positions_of(self._earlier)
             self._claim.seen |= sightings_in(self._positions)
         return self._positions
+
+    @property
+    def list_age(self) -> float:
+        """Seconds since the open positions were listed, or could not be; endless: they were not asked for."""
+        return time.monotonic() - self._listed.at if self._listed.at else math.inf
 
     def _read_positions(self) -> tuple[Position, ...]:
         before = len(self._claim.reads)

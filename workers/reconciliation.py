@@ -266,6 +266,10 @@ class Reconciliation:
             if earlier:
                 return self._reached_in_doubt(found)
             return nothing_open(self.command, found.positions, self.today, self.was_seen)
+        if not earlier and self._was_opened_since(found):
+            reason = "nothing was open; what is open now was opened after, and is left alone"
+            suspect = Attention.NOTHING_OPEN_SUSPECT
+            return Step(Status.NOTHING_OPEN, reason, attention=suspect, holdings=())
         seen = "the broker says that nothing is open, and its list shows the position"
         try:
             if self.partial and not self._did_nothing(found):
@@ -273,6 +277,13 @@ class Reconciliation:
         except BrokerError as exc:
             return self._read_again(Status.WORKING, exc)
         return self._again(self.claim.holdings if earlier else None, seen, fixed=earlier)
+
+    def _was_opened_since(self, found: Findings) -> bool:
+        """A new position is not what the close was for. Where the fills can't be read, the list is believed."""
+        try:
+            return found.opened_since()
+        except BrokerError:
+            return False
 
     def _did_nothing(self, found: Findings) -> bool:
         """Who says two things at once is not believed at once: a part that was closed all the same would be doubled."""

@@ -88,8 +88,8 @@ def _made(claim: Claim, call: Call[Report], attempt: PastAttempt, started: float
         outcome=answer.outcome,
         report=answer.report,
         detail=answer.detail,
-        # As of the claim, like those of the others.
+        # As of the claim, like those of the others: it is no younger than it may be, and no sooner settled.
         age=claim.taken_at - started,
-        settles_in=attempt.settles_in + started - claim.taken_at,
+        settles_in=attempt.settles_in + sent - claim.read_at,
     )
     return Outcome(done, answer, failure, time.monotonic() - sent)

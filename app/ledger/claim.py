@@ -43,6 +43,8 @@ class Claim:
     owner: str
     taken_at: float
     """By this process's monotonic clock, read before the ledger's: never later than the claim."""
+    read_at: float
+    """By the same clock, read after the ledger's moment: never earlier than it."""
     held_until: float
     """By the same clock: never later than the ledger's."""
     holdings: tuple[Holding, ...] | None
@@ -91,7 +93,7 @@ class PastAttempt:
     age: float
     """Seconds since it was sent, by the database's clock."""
     settles_in: float
-    """Seconds until its effect can be read back, by the same clock."""
+    """Seconds until its effect can be read back, by the same clock, as of `Claim.read_at`."""
     outcome: str | None
     report: Report | None
     client_id: str | None = None
@@ -131,6 +133,7 @@ def claim_of(connection: Connection, row: Row[Any], started: float) -> Claim:
         fence=row.fence,
         owner=row.lease_owner,
         taken_at=started,
+        read_at=time.monotonic(),
         held_until=started + LEASE_SECONDS,
         holdings=holdings_of(row.holdings),
         fixed=row.fixed,

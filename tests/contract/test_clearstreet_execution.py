@@ -428,6 +428,20 @@ def test_a_worker_that_dies_before_it_cancels_an_order_leaves_no_close_that_look
     assert (trader.held(), trader.lowest >= 0) == (3, True)
 
 
+def test_no_list_is_shared_where_an_order_could_turn_a_position_round(
+    trader: Trader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def shared(*_arguments: Any) -> None:
+        raise AssertionError("the list may be old by the time another is held against it")
+
+    monkeypatch.setattr(trader.execution.claims, "take_read_backs", shared)
+    trader.book.fill_delay = 3
+    ids = [*trader.take(whole()), *trader.take(whole(instrument=PUT))]
+    trader.wait(60)
+
+    assert ended(trader, *ids) == [("closed", None), ("nothing_open", "nothing_open_suspect")]
+
+
 @pytest.mark.parametrize("seen", [1, 2])
 def test_a_flatten_is_not_closed_where_the_venue_stops_showing_an_account(trader: Trader, seen: int) -> None:
     trader.book.set_position(19817, AAPL, "long", 10, "50.00", "51.00")

@@ -8,7 +8,7 @@ from itertools import product
 from typing import Any
 
 import pytest
-from sqlalchemy import event, update
+from sqlalchemy import event, select, update
 
 from app.domain.commands import ClosePosition, Command, FlattenEverything, FlattenMatching, Quantity
 from app.domain.positions import Side
@@ -16,7 +16,7 @@ from app.domain.statuses import NEXT, UNSETTLED, IllegalTransition, Status, chec
 from app.ledger import tables
 from app.ledger.claim import Claim, LeaseLost
 from app.ledger.claims import Claims
-from app.ledger.condition import health
+from app.ledger.condition import health, moment
 from app.ledger.connection import Ledger
 from app.ledger.heartbeats import Heartbeat
 from app.ledger.intake import Delivery, Wish, accept, new_id
@@ -25,6 +25,7 @@ from app.ledger.readers import CommandHistory, command_history
 from app.ledger.step import Answer, Outgoing, Step
 from app.ledger.types import from_now, now
 from tests.conftest import on_both_databases
+from workers.findings import settles_in
 
 MES = "MES 12-26"
 
@@ -383,6 +384,29 @@ def test_what_may_have_left_is_not_given_up_by_the_clock_but_judged(ledger: Ledg
     assert found.since_first_attempt == pytest.approx(200, abs=2)
     with pytest.raises(LeaseLost):
         begun(ledger, found)
+
+
+@on_both_databases
+def test_who_waited_for_the_ledger_does_not_judge_the_sooner_for_it(ledger: Ledger) -> None:
+    taken_in(ledger, part())
+    first = claim(ledger)
+    assert first is not None
+    begun(ledger, first)
+    run_out(ledger)
+    assert Claims(ledger, "two").recover() == [first.id]
+    with ledger.writing(in_turn=True) as connection:
+        settles_at = connection.execute(select(tables.attempts.c.settles_at)).scalar_one()
+        taking: list[Claim | None] = []
+        waits = threading.Thread(target=lambda: taking.append(claim(ledger)))
+        waits.start()
+        time.sleep(0.5)
+    waits.join()
+    (taken,) = taking
+    assert taken is not None
+
+    left = settles_in(taken.closes, taken)
+    assert left >= (settles_at - moment(ledger)).total_seconds()
+    assert left == pytest.approx(12, abs=2.5)
 
 
 @on_both_databases

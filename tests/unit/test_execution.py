@@ -17,7 +17,7 @@ from app.domain.positions import Order, Report, Side
 from app.ledger import tables
 from app.ledger.claim import LEASE_SECONDS
 from app.ledger.claims import Claims
-from app.ledger.connection import Ledger
+from app.ledger.connection import Ledger, LedgerUnavailable
 from tests.conftest import on_both_databases
 from tests.desk import LOST, Desk, acts_in_part, only_says, raises
 from tests.shop import MES, SETTINGS, SIM, Shop, came_to, closed, numbers, part, whole
@@ -117,6 +117,80 @@ def test_what_one_list_has_no_time_for_is_read_back_by_another(
     shop.work()
     assert [came_to(shop.history(it)) for it in ids] == [("closed", None)] * 3
     assert shop.desk.lists == 3
+
+
+@pytest.mark.parametrize("held", [10, 0])
+def test_that_nothing_is_open_is_read_back_before_others_leave(shop: Shop, held: int) -> None:
+    for account in THREE:
+        shop.desk.hold(account, MES, held)
+    shop.desk.script("close", only_says(Report(nothing_open=True)))
+    first, *others = [shop.take(ClosePosition("nt8", account, MES))[0] for account in THREE]
+
+    assert shop.execution.step()
+    assert shop.desk.lists == 1
+    assert shop.history(first).command.status == ("queued" if held else "nothing_open")
+    assert [shop.history(it).command.status for it in others] == ["queued"] * 2
+
+
+@pytest.mark.parametrize("command", [whole(), FlattenMatching("nt8", account=SIM)], ids=str)
+def test_what_is_opened_after_the_venue_said_that_nothing_is_open_is_left_alone(
+    shop: Shop, command: Command
+) -> None:
+    def and_then_an_entry_fills(act: Callable[[], Any]) -> Any:
+        said = act()
+        shop.desk.trade(SIM, MES, 2)
+        return said
+
+    shop.desk.hold(SIM, MES, 0)
+    shop.desk.script("close", and_then_an_entry_fills)
+    history = shop.carried_out(command, seconds=60)
+
+    assert came_to(history) == ("nothing_open", "nothing_open_suspect")
+    assert (shop.desk.held(), len(shop.desk.sent)) == (2, 1)
+
+
+def test_what_was_open_just_before_is_closed_though_the_venue_did_not_know_it_yet(shop: Shop) -> None:
+    shop.desk.hold(SIM, MES, 0)
+    shop.desk.trade(SIM, MES, 2)
+    shop.desk.script("close", only_says(Report(nothing_open=True)))
+    history = shop.carried_out(whole(), seconds=4)
+
+    assert came_to(history) == ("closed", None)
+    assert (shop.desk.held(), len(shop.desk.sent)) == (0, 2)
+
+
+def away(*_arguments: Any, **_named: Any) -> Any:
+    raise LedgerUnavailable("away")
+
+
+def test_a_ledger_that_fails_between_two_of_one_list_holds_none_of_the_others_up(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = sent_of_three(shop)
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(shop.execution._journal, "move", away)
+        with pytest.raises(LedgerUnavailable):
+            shop.execution.step()
+
+    held = [it for it in ids if shop.history(it).command.lease_owner]
+    assert held == ids[:1]
+    shop.work()
+    assert [shop.history(it).command.status for it in ids[1:]] == ["closed"] * 2
+
+
+@pytest.mark.parametrize("question", ["others_wait", "take_read_backs", "next_in_lanes"])
+def test_a_ledger_that_fails_for_a_question_holds_no_command_up(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, question: str
+) -> None:
+    sent_of_three(shop)
+    where = execution if question == "next_in_lanes" else shop.execution.claims
+    monkeypatch.setattr(where, question, away)
+    shop.desk.hold("Sim104", MES, 10)
+    (last,) = shop.take(ClosePosition("nt8", "Sim104", MES))
+    shop.work()
+
+    assert came_to(shop.history(last)) == ("closed", None)
+    assert shop.desk.book == {}
 
 
 def test_a_close_that_is_taken_while_a_list_is_read_has_one_of_its_own(shop: Shop) -> None:

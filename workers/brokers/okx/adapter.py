@@ -203,9 +203,12 @@ class Okx:
         return moment
 
     def _expiring(self, request: http.HttpRequest, moment: int, left: float) -> http.HttpRequest:
-        """The venue's time is never ahead of its true one, so an order expires no later than this says."""
-        deadline = self._settings.deadline
-        earlier = min(1.0, deadline / 4)  # for an order that came in time to be on the venue's record
+        """The venue's time is never ahead of its true one, so an order expires no later than this says.
+
+        That is before its settle window is over, which began when its attempt was written: the ledger may have taken two
+        seconds to commit it, and an order that came in time takes a moment to be on the venue's record.
+        """
+        earlier = min(3.0, self._settings.deadline / 4)
         return requests.expiring(request, moment + int((left - earlier) * 1000))
 
 
