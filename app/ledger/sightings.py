@@ -22,7 +22,7 @@ def sightings_in(positions: Iterable[Position]) -> set[Sighting]:
 
 def note(connection: Connection, broker: str, seen: Iterable[Sighting]) -> None:
     """Keep what was seen open at a broker, in the transaction of whoever saw it."""
-    for account, root in seen:
+    for account, root in sorted(seen):  # two that see the same wait for each other in one order
         row = {"broker": broker, "account": account, "root": root}
         insert_once(connection, _sightings, row)
 
