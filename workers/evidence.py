@@ -214,13 +214,17 @@ def accounted_for(holding: Holding, fills: Iterable[Fill], sent_at: datetime, to
 
 
 def opened_since(position: Position, fills: Iterable[Fill], moment: datetime, today: date) -> bool:
-    """Whether all of a position was opened after that moment.
+    """Whether all of a position was opened after that moment: it was flat then, or became so, and is what was filled since.
 
-    Strictly, and with no other fill of it: one from just before would be of the position that was there then.
+    Strictly after: a fill of the very moment could be of the position that was there then.
     """
-    mine = [fill for fill in fills if same_position(position, fill, today)]
-    signed = (-fill.quantity if fill.reduces is position.side else fill.quantity for fill in mine)
-    return all(fill.at > moment for fill in mine) and sum(signed, NOTHING) == position.quantity
+    mine = [fill for fill in fills if fill.at > moment and same_position(position, fill, today)]
+
+    def opened_after(flat_at: datetime) -> Decimal:
+        later = (fill for fill in mine if fill.at > flat_at)
+        return sum((-it.quantity if it.reduces is position.side else it.quantity for it in later), NOTHING)
+
+    return any(opened_after(it) == position.quantity for it in (moment, *(fill.at for fill in mine)))
 
 
 def untouched(position: Position, fills: Iterable[Fill], today: date) -> bool:

@@ -266,12 +266,12 @@ class Reconciliation:
             if earlier:
                 return self._reached_in_doubt(found)
             return nothing_open(self.command, found.positions, self.today, self.was_seen)
-        if not earlier and self._was_opened_since(found):
-            reason = "nothing was open; what is open now was opened after, and is left alone"
-            suspect = Attention.NOTHING_OPEN_SUSPECT
-            return Step(Status.NOTHING_OPEN, reason, attention=suspect, holdings=())
         seen = "the broker says that nothing is open, and its list shows the position"
         try:
+            if not earlier and self._was_opened_since(found):
+                reason = "nothing was open; what is open now was opened after, and is left alone"
+                suspect = Attention.NOTHING_OPEN_SUSPECT
+                return Step(Status.NOTHING_OPEN, reason, attention=suspect, holdings=())
             if self.partial and not self._did_nothing(found):
                 return self._still_open(found.holdings, seen)
         except BrokerError as exc:
@@ -279,10 +279,12 @@ class Reconciliation:
         return self._again(self.claim.holdings if earlier else None, seen, fixed=earlier)
 
     def _was_opened_since(self, found: Findings) -> bool:
-        """A new position is not what the close was for. Where the fills can't be read, the list is believed."""
+        """A new position is not what the close was for. Where the venue does not show the fills, the list is believed."""
         try:
             return found.opened_since()
-        except BrokerError:
+        except BrokerError as exc:
+            if exc.detail == NO_ROOM:
+                raise  # it is our own limit that keeps us from knowing, for seconds
             return False
 
     def _did_nothing(self, found: Findings) -> bool:

@@ -65,8 +65,9 @@ def measure(bench: Bench) -> Iterator[Finding]:
     minutes, each = bench.pick(MINUTES, 1), 60 * A_SECOND
     for kind in bench.kinds:
         with setting(bench, kind, "stocks") as running:
-            for account in range(FIRST_ACCOUNT, FIRST_ACCOUNT + minutes * each, OPEN_ONE_IN):
-                running.stocks.book.set_position(account, "AAPL", "long", 100, "145.00", "151.00")
+            for account in range(FIRST_ACCOUNT, FIRST_ACCOUNT + minutes * each):
+                held = "AAPL" if _is_open(str(account)) else "MSFT"
+                running.stocks.book.set_position(account, held, "long", 100, "145.00", "151.00")
             running.product.start_workers()
             day = Day()
             for minute in range(minutes):
@@ -131,6 +132,7 @@ def _figures(running: Setting, kind: str, day: Day) -> Iterator[Finding]:
     for name, part in (("median", 0.5), ("99 %", 0.99)):
         answers = [quantile([it.latency * 1000 for it in minute.sent], part) for minute in day.minutes]
         yield Figure(f"{kind}, the door's answer: {name} of each minute", "ms", answers)
+        yield Note(f"{kind}, minute by minute: {', '.join(told(it) for it in answers)} ms")
     lengths = _until_settled(running)
     for name, part in (("median", 0.5), ("99 %", 0.99)):
         of_minutes = [

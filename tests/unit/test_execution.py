@@ -132,16 +132,21 @@ def test_that_nothing_is_open_is_read_back_before_others_leave(shop: Shop, held:
     assert [shop.history(it).command.status for it in others] == ["queued"] * 2
 
 
-@pytest.mark.parametrize("command", [whole(), FlattenMatching("nt8", account=SIM)], ids=str)
+@pytest.mark.parametrize("stop_fills", ["long before", "just before", "on its way"])
+@pytest.mark.parametrize("command", [whole(), FlattenMatching("nt8", account=SIM)], ids=["close", "flatten"])
 def test_what_is_opened_after_the_venue_said_that_nothing_is_open_is_left_alone(
-    shop: Shop, command: Command
+    shop: Shop, command: Command, stop_fills: str
 ) -> None:
     def and_then_an_entry_fills(act: Callable[[], Any]) -> Any:
+        if stop_fills == "on its way":
+            shop.desk.trade(SIM, MES, -10)
         said = act()
         shop.desk.trade(SIM, MES, 2)
         return said
 
-    shop.desk.hold(SIM, MES, 0)
+    if stop_fills != "on its way":
+        shop.desk.trade(SIM, MES, -10)
+    shop.desk.later({"long before": 30, "just before": 0.8}.get(stop_fills, 0))
     shop.desk.script("close", and_then_an_entry_fills)
     history = shop.carried_out(command, seconds=60)
 
