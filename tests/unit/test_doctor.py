@@ -13,7 +13,7 @@ from sqlalchemy import update
 
 from app import doctor
 from app.doctor import Finding, Grade
-from app.ledger import readers, tables
+from app.ledger import condition, tables
 from app.ledger.connection import Ledger
 from app.ledger.heartbeats import Heartbeat
 from app.ledger.intake import Delivery, Wish, accept
@@ -113,7 +113,7 @@ def test_a_ledger_that_is_away_is_told_without_its_password() -> None:
 @on_postgresql
 def test_connections_that_run_out_are_told(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     assert by_name(examined(ledger))["connections"].grade is Grade.OK
-    monkeypatch.setattr(readers, "connections", lambda ledger: (18, 20))
+    monkeypatch.setattr(condition, "connections", lambda ledger: (18, 20))
 
     found = by_name(examined(ledger))["connections"]
     assert (found.grade, found.said) == (Grade.WARNING, "18 of 20 are in use")
@@ -121,7 +121,7 @@ def test_connections_that_run_out_are_told(ledger: Ledger, monkeypatch: pytest.M
 
 @pytest.mark.parametrize("apart", [-30, 30])
 def test_clocks_that_differ_are_told(ledger: Ledger, monkeypatch: pytest.MonkeyPatch, apart: int) -> None:
-    monkeypatch.setattr(readers, "moment", lambda ledger: datetime.now(UTC) + timedelta(seconds=apart))
+    monkeypatch.setattr(condition, "moment", lambda ledger: datetime.now(UTC) + timedelta(seconds=apart))
 
     found = doctor.of_clock(ledger)
     assert (found.grade, "30 s apart" in found.said) == (Grade.WARNING, True)

@@ -173,7 +173,7 @@ def test_a_file_that_is_damaged_in_the_middle_is_told(ledger: Ledger, database_u
 READ_ONLY = """
 import os, sys
 from app.ledger.connection import Ledger, LedgerUnavailable
-from app.ledger import migration, readers
+from app.ledger import condition, migration
 url, nobody = sys.argv[1], 65534
 opened = Ledger(url)
 opened.engine.connect().close()
