@@ -36,34 +36,29 @@ class Name(Text):
         return name
 
 
-class Seconds(fields.Field[float]):
-    """A time in seconds; fractions allowed."""
-
-    def __init__(self, least: float, most: float, **kw: Any) -> None:
-        super().__init__(**kw)
-        self.least, self.most = least, most
-
-    def _deserialize(self, value: Any, attr: Any, data: Any, **kw: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise fault("must be a number of seconds", "like 10 or 2.5, without quotes")
-        if not self.least <= value <= self.most:
-            raise fault(f"must be from {self.least:g} to {self.most:g} seconds")
-        return float(value)
-
-
 class Number(fields.Field[float]):
     """A number in a range."""
 
+    wanted = ("must be a number", "without quotes")
+    unit = ""
+
     def __init__(self, least: float, most: float, **kw: Any) -> None:
         super().__init__(**kw)
         self.least, self.most = least, most
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kw: Any) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise fault("must be a number", "without quotes")
+            raise fault(*self.wanted)
         if not self.least <= value <= self.most:
-            raise fault(f"must be from {self.least:g} to {self.most:g}")
+            raise fault(f"must be from {self.least:g} to {self.most:g}{self.unit}")
         return float(value)
+
+
+class Seconds(Number):
+    """A time in seconds; fractions allowed."""
+
+    wanted = ("must be a number of seconds", "like 10 or 2.5, without quotes")
+    unit = " seconds"
 
 
 class Count(fields.Field[int]):
