@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from alembic.autogenerate import compare_metadata
-from alembic.migration import MigrationContext
 from sqlalchemy import event, inspect, text
 
 from app.domain.commands import ClosePosition
@@ -42,19 +40,6 @@ def alert_came(ledger: Ledger) -> None:
         Delivery("futures", new_id().encode(), "close", "main"),
         Wish([ClosePosition("nt8", "Sim101", "MES")]),
     )
-
-
-@on_both_databases
-def test_types_indexes_and_defaults_are_those_that_the_code_says(ledger: Ledger) -> None:
-    opts = {"compare_type": True, "compare_server_default": True}
-    with ledger.reading() as connection:
-        difference = compare_metadata(MigrationContext.configure(connection, opts=opts), tables.metadata)
-        found = {it["name"]: it for it in inspect(connection).get_indexes("commands")}
-
-    assert difference == []
-    for name, where in (("ix_commands_lease", "lease_owner"), ("ix_commands_settled_at", "settled_at")):
-        options = found[name]["dialect_options"]
-        assert where in str(options["sqlite_where" if ledger.sqlite else "postgresql_where"])
 
 
 @on_both_databases

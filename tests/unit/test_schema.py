@@ -33,12 +33,16 @@ migrate(Ledger(sys.argv[1]))
 
 
 @on_both_databases
-def test_the_migrations_make_the_tables_that_the_code_uses(ledger: Ledger) -> None:
+def test_the_migrations_make_the_tables_indexes_and_defaults_that_the_code_says(ledger: Ledger) -> None:
+    opts = {"compare_type": True, "compare_server_default": True}
     with ledger.engine.connect() as connection:  # it looks at each column, and may take its time
-        context = MigrationContext.configure(connection, opts={"compare_type": False})
-        difference = compare_metadata(context, tables.metadata)
+        difference = compare_metadata(MigrationContext.configure(connection, opts=opts), tables.metadata)
+        found = {it["name"]: it for it in inspect(connection).get_indexes("commands")}
 
     assert difference == []
+    for name, where in (("ix_commands_lease", "lease_owner"), ("ix_commands_settled_at", "settled_at")):
+        options = found[name]["dialect_options"]
+        assert where in str(options["sqlite_where" if ledger.sqlite else "postgresql_where"])
 
 
 @on_both_databases
