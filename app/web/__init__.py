@@ -4,8 +4,8 @@ from datetime import timedelta
 from typing import Any
 
 import structlog
-from flask import Flask, Response, render_template, request
-from flask.sessions import SecureCookieSessionInterface
+from flask import Flask, Request, Response, render_template, request
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface, SessionMixin
 from flask_wtf import CSRFProtect
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
@@ -41,10 +41,21 @@ _HEADERS = {
 
 
 class SecureSessions(SecureCookieSessionInterface):
-    """Cookies that only travel over TLS, unless the browser itself came without it (on one's own machine)."""
+    """Cookies that only travel over TLS, unless the browser itself came without it (on one's own machine).
+
+    Who has none, as each sender of alerts, costs nothing.
+    """
 
     def get_cookie_secure(self, app: Flask) -> bool:
         return request.is_secure
+
+    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
+        known = self.get_cookie_name(app) in request.cookies
+        return super().open_session(app, request) if known else self.session_class()
+
+    def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
+        if session or session.accessed or session.modified:
+            super().save_session(app, session, response)
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -143,8 +154,7 @@ def _for_people() -> bool:
 
 
 def _with_headers(response: Response) -> Response:
-    for name, value in _HEADERS.items():
-        response.headers.setdefault(name, value)
+    response.headers.extend(_HEADERS)
     if not request.path.startswith("/static/"):
         response.headers.setdefault("Cache-Control", "no-store")
     return response

@@ -213,9 +213,7 @@ def _taken(hook: Hook, taken: Taken, wish: Wish) -> tuple[dict[str, Any], int]:
         log.info("alert_repeated", hook=hook.name, alert=taken.alert)
         return {"status": "duplicate", "alert": taken.alert, "commands": summaries}, 200
     with structlog.contextvars.bound_contextvars(alert=taken.alert):
-        _ring(taken.commands)
-    ids = [row.id for row in taken.commands]
-    log.info("alert_accepted", hook=hook.name, alert=taken.alert, commands=ids)
+        _ring(taken.commands)  # that it was accepted is logged, with each of its commands
     return {
         "status": "accepted",
         "alert": taken.alert,

@@ -18,7 +18,7 @@ from typing import Any
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
-from requests.utils import DEFAULT_CA_BUNDLE_PATH
+from requests.utils import DEFAULT_CA_BUNDLE_PATH, default_headers
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.util.ssl_ import create_urllib3_context
 
@@ -116,16 +116,15 @@ def send(request: HttpRequest, timeouts: Timeouts, guard: Guard) -> HttpAnswer:
     """
     line = _Line(time.monotonic() + timeouts.deadline, guard)
     try:
-        with _session(line) as session, line.cut_at_deadline():
-            with session.request(
-                request.method,
-                request.url,
-                headers={**request.headers, "Connection": "close", "Accept": "application/json"},
-                data=request.content,
-                timeout=(timeouts.connect, timeouts.read),
-                allow_redirects=False,
-                stream=True,
-            ) as response:
+        headers = {
+            **default_headers(),
+            **request.headers,
+            "Connection": "close",
+            "Accept": "application/json",
+        }
+        prepared = requests.Request(request.method, request.url, headers, data=request.content).prepare()
+        with _adapter(line) as adapter, line.cut_at_deadline():
+            with adapter.send(prepared, stream=True, timeout=(timeouts.connect, timeouts.read)) as response:
                 text = _read(response)
             if line.cut:
                 # Our own cut looks like an end: without a length, or in the head, what was read seems whole.
@@ -225,25 +224,19 @@ class _Line:
                 self._socket.shutdown(socket.SHUT_RDWR)
 
 
-class _NoRedirects(requests.Session):
-    """`requests` reads the body of a redirect to its end, however long, even where none is followed."""
-
-    def get_redirect_target(self, resp: requests.Response) -> None:
-        return None
-
-
 @contextmanager
-def _session(line: _Line) -> Iterator[requests.Session]:
-    """A session of one call: nothing of it is ever used again, so each request has a connection that is new."""
+def _adapter(line: _Line) -> Iterator[HTTPAdapter]:
+    """An adapter of one call: nothing of it is ever used again, so each request has a connection that is new.
+
+    A session of `requests` would follow redirects, and take proxies, cookies and a .netrc entry in the place of our
+    Authorization header from the environment; without one nothing of that is there.
+    """
     calling = _calling.set(line)
+    adapter = _OneLine(max_retries=0)
     try:
-        with _NoRedirects() as session:
-            # No proxies and no .netrc from the environment: a .netrc entry would replace our Authorization header.
-            session.trust_env = False
-            session.adapters.clear()
-            session.mount("http", _OneLine(max_retries=0))
-            yield session
+        yield adapter
     finally:
+        adapter.close()
         _calling.reset(calling)
 
 
