@@ -39,6 +39,16 @@ def that_may_have_acted(attempts: Sequence[PastAttempt]) -> tuple[PastAttempt, .
     )
 
 
+def last_of(claim: Claim) -> PastAttempt:
+    """The last attempt that may have acted: what was proved unsent or refused has no effect to wait for."""
+    return (claim.closes[-1], *that_may_have_acted(claim.closes))[-1]
+
+
+def may_ask_for_orders(claim: Claim) -> bool:
+    """Whether the venue can be asked, by ids of ours, for each order that may have acted."""
+    return all(attempt.client_id for attempt in that_may_have_acted(claim.closes))
+
+
 @dataclass(frozen=True, slots=True)
 class OrdersFound:
     """The orders of the attempts that may have acted, and the attempts of which the venue knows none."""

@@ -19,9 +19,9 @@ from config.file import BrokerSettings
 from workers import evidence, preparation
 from workers.backoff import FIRST_READ_BACK, WHILE_PAUSED, read_back_delay
 from workers.brokers.broker import Broker
+from workers.conclusions import nothing_open
 from workers.legs import Leg, Legs
 from workers.observation import NO_ROOM, Observation
-from workers.reconciliation import nothing_open
 from workers.retrying import again
 from workers.sending import AT_ONCE, send
 

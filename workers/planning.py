@@ -12,8 +12,8 @@ from app.ledger.claim import Claim
 from app.ledger.step import Step
 from workers import evidence, preparation
 from workers.brokers.broker import Broker, Call
+from workers.conclusions import nothing_open
 from workers.observation import Observation
-from workers.reconciliation import nothing_open
 
 
 @dataclass(frozen=True, slots=True)

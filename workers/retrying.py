@@ -8,9 +8,9 @@ from app.ledger.claim import Claim
 from app.ledger.step import Step
 from config.file import BrokerSettings
 from workers.backoff import retry_delay, retry_within
+from workers.conclusions import gave_up
 from workers.observation import NO_ROOM
 from workers.rates import LONGEST_HOLD
-from workers.reconciliation import gave_up
 
 LONG_WITHOUT_A_TRY = 30.0
 """Seconds without a first attempt after which a person is told."""
