@@ -50,8 +50,15 @@ class Ring:
     @property
     def fine(self) -> bool:
         """It came back in time, with an answer that is true, and rang once at most."""
-        told = self.heard == 1 if self.what == "ring" and self.answer else self.heard <= 1
-        return self.seconds < BUDGET and told
+        return self.true and not self.late
+
+    @property
+    def true(self) -> bool:
+        return self.heard == 1 if self.what == "ring" and self.answer else self.heard <= 1
+
+    @property
+    def late(self) -> bool:
+        return self.seconds >= BUDGET
 
 
 class Line:
@@ -113,8 +120,9 @@ def rings(sample: int | None = None, stalls: int | None = None) -> Iterator[Ring
                 return [getattr(line, name)(cut) for cut in mine]
 
             shares = [todo[start::AT_ONCE] for start in range(AT_ONCE)]
-            for found in pool.map(share, side_by_side, shares):
-                yield from found
+            for ring in [it for found in pool.map(share, side_by_side, shares) for it in found]:
+                # One that is late among so many is asked once more alone: it may be the machine that was.
+                yield getattr(first, name)(ring.cut) if ring.true and ring.late else ring
 
 
 def cuts(length: Length, sample: int | None, stalls: int | None) -> Iterator[Cut]:

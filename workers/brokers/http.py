@@ -4,10 +4,9 @@ import json
 import re
 import socket
 import ssl
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -114,7 +113,7 @@ def send(request: HttpRequest, timeouts: Timeouts, guard: Guard) -> HttpAnswer:
 
     Whether a byte left is not read off an exception's name: the connection itself notes when it was ready to send.
     """
-    line = _Line(time.monotonic() + timeouts.deadline, guard)
+    line = _Line(time.monotonic() + timeouts.deadline, timeouts.read, guard)
     try:
         headers = {
             **default_headers(),
@@ -123,12 +122,11 @@ def send(request: HttpRequest, timeouts: Timeouts, guard: Guard) -> HttpAnswer:
             "Accept": "application/json",
         }
         prepared = requests.Request(request.method, request.url, headers, data=request.content).prepare()
-        with _adapter(line) as adapter, line.cut_at_deadline():
-            with adapter.send(prepared, stream=True, timeout=(timeouts.connect, timeouts.read)) as response:
-                text = _read(response)
-            if line.cut:
-                # Our own cut looks like an end: without a length, or in the head, what was read seems whole.
-                raise TimeoutError("the deadline cut the answer")
+        with (
+            _adapter(line) as adapter,
+            adapter.send(prepared, stream=True, timeout=(timeouts.connect, timeouts.read)) as response,
+        ):
+            text = _read(response)
     except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as exc:
         raise _failure(line, exc) from exc
     return answer_of(response.status_code, dict(response.headers), text)
@@ -138,7 +136,7 @@ def _failure(line: "_Line", exc: Exception) -> NotSent | OutcomeUnknown:
     reason = type(exc).__name__
     if not line.open:
         return NotSent(f"the venue could not be reached ({reason})")
-    if line.cut:
+    if line.left <= 0:
         return OutcomeUnknown("no whole answer came within the deadline")
     return OutcomeUnknown(f"the connection broke before the whole answer was read ({reason})")
 
@@ -186,42 +184,33 @@ def _number(text: str) -> float:
 
 
 class _Line:
-    """What one call's connection tells: whether it was ever ready to send, and whether the deadline cut it."""
+    """What one call's connection tells: whether it was ever ready to send; and how long it may still wait."""
 
-    def __init__(self, ends_at: float, guard: Guard) -> None:
-        self.ends_at = ends_at
-        self.guard = guard
+    def __init__(self, ends_at: float, read: float, guard: Guard) -> None:
+        self._ends_at = ends_at
+        self._read = read
+        self._guard = guard
         self.open = False
-        self.cut = False
-        self._socket: socket.socket | None = None
 
-    def ready(self, sock: socket.socket) -> None:
+    @property
+    def left(self) -> float:
+        """Seconds until the deadline."""
+        return self._ends_at - time.monotonic()
+
+    def ready(self) -> None:
         """Called when the connection stands and nothing was sent: the last moment to keep the request here."""
-        left = self.ends_at - time.monotonic()
-        if left <= 0:
+        if self.left <= 0:
             raise TimeoutError("connecting took the whole deadline")
-        self.guard(left)
-        self._socket = sock
-        if self.cut:  # while the guard was asked: there was no socket to shut, and there is no other timer
+        self._guard(self.left)
+        if self.left <= 0:
             raise TimeoutError("the guard took the whole deadline")
         self.open = True
 
-    @contextmanager
-    def cut_at_deadline(self) -> Iterator[None]:
-        """A read timeout is per read: a dripping answer outlives it, so the socket is shut at the deadline."""
-        timer = threading.Timer(max(0.0, self.ends_at - time.monotonic()), self._shut)
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        finally:
-            timer.cancel()
-
-    def _shut(self) -> None:
-        self.cut = True
-        if self._socket is not None:
-            with suppress(OSError):
-                self._socket.shutdown(socket.SHUT_RDWR)
+    def patience(self) -> float:
+        """Seconds for the next piece. A read timeout is per read: by itself a dripping answer would outlive the call."""
+        if self.left <= 0:
+            raise TimeoutError("the deadline came before the end of the answer")
+        return min(self._read, self.left)
 
 
 @contextmanager
@@ -249,6 +238,7 @@ def trust() -> ssl.SSLContext:
     """The authorities that `requests` brings. Read once: that takes longer than most calls."""
     context = create_urllib3_context(cert_reqs=ssl.CERT_REQUIRED)
     context.load_verify_locations(DEFAULT_CA_BUNDLE_PATH)
+    context.sslsocket_class = _TlsSocket
     return context
 
 
@@ -266,18 +256,44 @@ class _OneLine(HTTPAdapter):
         conn.cert_reqs = "CERT_REQUIRED"
 
 
+class _PlainSocket(socket.socket):
+    """Waits for each piece only as long as its call still may."""
+
+    def recv_into(self, *arguments: Any) -> int:
+        self.settimeout(_calling.get().patience())
+        return super().recv_into(*arguments)
+
+    def sendall(self, *arguments: Any) -> None:
+        self.settimeout(_calling.get().patience())
+        super().sendall(*arguments)
+
+
+class _TlsSocket(ssl.SSLSocket):
+    """The same, over TLS."""
+
+    def recv_into(self, *arguments: Any) -> int:
+        self.settimeout(_calling.get().patience())
+        return super().recv_into(*arguments)
+
+    def send(self, *arguments: Any) -> int:
+        self.settimeout(_calling.get().patience())
+        return super().send(*arguments)
+
+
 class _Plain(HTTPConnection):
+    def _new_conn(self) -> socket.socket:
+        connected = super()._new_conn()
+        return _PlainSocket(connected.family, connected.type, connected.proto, connected.detach())
+
     def connect(self) -> None:
         super().connect()
-        assert self.sock is not None
-        _calling.get().ready(self.sock)
+        _calling.get().ready()
 
 
 class _Tls(HTTPSConnection):
     def connect(self) -> None:
         super().connect()
-        assert self.sock is not None
-        _calling.get().ready(self.sock)
+        _calling.get().ready()
 
 
 class _PlainPool(urllib3.HTTPConnectionPool):
