@@ -535,6 +535,25 @@ def test_the_profit_follows_the_market(venue: CrossTradeSimulator, trader: Trade
     assert position["unrealizedProfitLoss"] == -100.0
 
 
+def test_an_entry_opens_a_position_or_adds_to_it_and_is_on_record(
+    venue: CrossTradeSimulator, trader: Trader
+) -> None:
+    venue.book.set_market_price("NQ 12-26", 21000.0)
+    venue.book.enter("Sim101", "NQ 12-26", "short", 1)
+    venue.book.set_market_price("NQ 12-26", 21030.0)
+    venue.book.enter("Sim101", "NQ 12-26", "short", 2)
+
+    held = venue.book.position("Sim101", "NQ 12-26")
+    assert (held.market_position, held.quantity, held.average_price) == ("Short", 3, 21020.0)
+    fills = trader.get("/accounts/Sim101/executions").json()["executions"]
+    assert {(it["name"], it["marketPosition"], it["quantity"], it["position"]) for it in fills} == {
+        ("Entry", "Short", 1, -1),
+        ("Entry", "Short", 2, -3),
+    }
+    with pytest.raises(ValueError, match="smaller"):
+        venue.book.enter("Sim101", "NQ 12-26", "long", 1)
+
+
 @pytest.mark.parametrize(
     ("ago", "query", "seen"),
     [

@@ -59,6 +59,23 @@ def test_a_partial_close_whose_worker_was_killed_is_settled_by_the_position_and_
     assert len(close_calls(product)) == 1
 
 
+def test_what_was_opened_after_nothing_was_open_is_left_alone_though_the_worker_was_killed_before_it_looked(
+    product: Product,
+) -> None:
+    product.venue.book.set_market_price("NQ 12-26", 21000.0)
+    product.venue.bad_day(Fault.ACT_THEN_HANG, on="positions", seconds=1.9)
+    command_id = product.accepted("close NQ 12-26")
+    eventually(lambda: product.command(command_id)["status"] == "working", what="it is to be read back")
+    product.venue.book.enter("Sim101", "NQ 12-26", "long", 3)
+    for pid in product.worker_pids():
+        os.kill(pid, signal.SIGKILL)
+    command = product.settled(command_id, within=25)
+
+    assert (command["status"], command["attention"]) == ("nothing_open", "nothing_open_suspect")
+    assert "opened after" in command["reason"]
+    assert product.held("Sim101", "NQ 12-26") == 3
+
+
 def test_redis_emptied_with_commands_queued_loses_nothing(
     product: Product, redis_server: RedisServer
 ) -> None:

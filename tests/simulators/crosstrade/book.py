@@ -105,6 +105,12 @@ class Book:
             name = "Stop" if order_type.startswith("Stop") else "Target"
             return replace(self._desk.place(held, quantity, order_type, name, price))
 
+    def enter(self, account: str, instrument: str, side: MarketPosition | str, quantity: int) -> Order:
+        """What the trader's own strategy does: an entry at the market's price, filled at once and on record."""
+        with self.turn():
+            held = self._holdings.held(account, instrument)
+            return replace(self._desk.open_at_market(held, MarketPosition(side.title()), quantity))
+
     def fill_order(self, order_id: str) -> None:
         """What the market does to a stop that is hit: it fills, whatever else is going on."""
         with self.turn():

@@ -70,6 +70,22 @@ class OrderDesk:
             self._agenda.after(plan.delay * number / len(parts), partial(self.fill, order, part))
         return order
 
+    def open_at_market(self, held: Position, side: MarketPosition, quantity: int) -> Order:
+        """Fill a market order at once that opens a position, or adds to it."""
+        if held.quantity and held.side is not side:
+            raise ValueError("it would make a position of the other side smaller")
+        price = self._holdings.price(held.instrument)
+        cost = held.average_price * held.quantity + price * quantity
+        held.side = side
+        held.quantity += quantity
+        held.average_price = cost / held.quantity
+        self._holdings.put(held)
+        order = self.place(held, quantity, "Market", "Entry")
+        order.reduces = _other(side)
+        self._filled(order, held, quantity, price)
+        order.state = OrderState.FILLED
+        return order
+
     def cancel(self, orders: list[Order]) -> list[str]:
         for order in orders:
             order.state = OrderState.CANCELLED
@@ -104,12 +120,14 @@ class OrderDesk:
             order.state = OrderState.REJECTED
 
     def _take(self, held: Position, order: Order, taken: int) -> None:
-        price = self._holdings.price(held.instrument)
         held.quantity -= taken
-        paid = order.average_fill_price * order.filled + price * taken
-        order.filled += taken
+        self._filled(order, held, taken, self._holdings.price(held.instrument))
+
+    def _filled(self, order: Order, held: Position, quantity: int, price: float) -> None:
+        """Note a fill of an order that has changed the position already."""
+        paid = order.average_fill_price * order.filled + price * quantity
+        order.filled += quantity
         order.average_fill_price = paid / order.filled
-        long = held.side is MarketPosition.LONG
         execution = Execution(
             execution_id=uuid.uuid4().hex,
             order_id=order.order_id,
@@ -117,10 +135,14 @@ class OrderDesk:
             instrument=order.instrument,
             instrument_type=order.instrument_type,
             name=order.name,
-            side=MarketPosition.SHORT if long else MarketPosition.LONG,
-            position=held.quantity if long else -held.quantity,
+            side=_other(order.reduces),
+            position=held.quantity if held.side is MarketPosition.LONG else -held.quantity,
             price=price,
-            quantity=taken,
+            quantity=quantity,
             at=self._agenda.now(),
         )
         self.executions.append(execution)
+
+
+def _other(side: MarketPosition) -> MarketPosition:
+    return MarketPosition.SHORT if side is MarketPosition.LONG else MarketPosition.LONG
