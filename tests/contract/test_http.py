@@ -539,6 +539,16 @@ def test_a_request_arrives_as_it_was_built() -> None:
     assert body == b"{}"
 
 
+def test_no_header_of_a_venue_changes_how_a_call_ends_or_what_is_asked_for() -> None:
+    with Server(answers(whole(b"{}"))) as server:
+        request = HttpRequest("GET", server.url, {"connection": "keep-alive", "accept": "text/html"})
+        http.send(request, TIMEOUTS, allowed)
+
+    (head,) = server.arrived
+    said = [line for line in head.lower().split(b"\r\n") if line.startswith((b"connection:", b"accept:"))]
+    assert sorted(said) == [b"accept: application/json", b"connection: close"]
+
+
 def test_a_read_has_no_body() -> None:
     with Server(answers(whole(b"{}"))) as server:
         send(server, "GET")

@@ -6,7 +6,7 @@ import socket
 import ssl
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -115,12 +115,9 @@ def send(request: HttpRequest, timeouts: Timeouts, guard: Guard) -> HttpAnswer:
     """
     line = _Line(time.monotonic() + timeouts.deadline, timeouts.read, guard)
     try:
-        headers = {
-            **default_headers(),
-            **request.headers,
-            "Connection": "close",
-            "Accept": "application/json",
-        }
+        headers = default_headers()
+        headers.update(request.headers)
+        headers.update({"Connection": "close", "Accept": "application/json"})
         prepared = requests.Request(request.method, request.url, headers, data=request.content).prepare()
         with (
             _adapter(line) as adapter,
@@ -199,18 +196,18 @@ class _Line:
 
     def ready(self) -> None:
         """Called when the connection stands and nothing was sent: the last moment to keep the request here."""
-        if self.left <= 0:
+        if (left := self.left) <= 0:
             raise TimeoutError("connecting took the whole deadline")
-        self._guard(self.left)
+        self._guard(left)
         if self.left <= 0:
             raise TimeoutError("the guard took the whole deadline")
         self.open = True
 
     def patience(self) -> float:
         """Seconds for the next piece. A read timeout is per read: by itself a dripping answer would outlive the call."""
-        if self.left <= 0:
+        if (left := self.left) <= 0:
             raise TimeoutError("the deadline came before the end of the answer")
-        return min(self._read, self.left)
+        return min(self._read, left)
 
 
 @contextmanager
@@ -221,11 +218,10 @@ def _adapter(line: _Line) -> Iterator[HTTPAdapter]:
     Authorization header from the environment; without one nothing of that is there.
     """
     calling = _calling.set(line)
-    adapter = _OneLine(max_retries=0)
     try:
-        yield adapter
+        with closing(_OneLine(max_retries=0)) as adapter:
+            yield adapter
     finally:
-        adapter.close()
         _calling.reset(calling)
 
 
@@ -269,7 +265,7 @@ class _PlainSocket(socket.socket):
 
 
 class _TlsSocket(ssl.SSLSocket):
-    """The same, over TLS."""
+    """The same, over TLS. What comes without being asked for (tickets, keys) is worked through, however much there is."""
 
     def recv_into(self, *arguments: Any) -> int:
         self.settimeout(_calling.get().patience())
