@@ -13,6 +13,7 @@ from app.ledger.encoding import place_json, report_json
 from app.ledger.events import record
 from app.ledger.step import Answer, Outgoing
 from app.ledger.types import from_now, now, seconds
+from app.ledger.waiting import TRANSACTION_SECONDS
 
 _commands = tables.commands
 _attempts = tables.attempts
@@ -53,7 +54,12 @@ _CLOSED = insert(tables.closed_positions).values(command=bindparam("of"), hook=_
 def begin_attempt(
     connection: Connection, claim: Claim, outgoing: Outgoing, settle_window: float
 ) -> PastAttempt:
-    """Add an attempt that is about to leave; its effect can be read back `settle_window` seconds from now."""
+    """Add an attempt that is about to leave; its effect can be read back `settle_window` seconds from now.
+
+    What lapses at the venue does so some time after its call began, and that begins only once this is committed: its
+    window is longer by what a commit may take.
+    """
+    settles_in = settle_window + (TRANSACTION_SECONDS if outgoing.lapses else 0.0)
     attempt = {
         "of": claim.id,
         "kind": outgoing.kind,
@@ -61,7 +67,7 @@ def begin_attempt(
         "client_id": outgoing.client_id,
         "lapses": outgoing.lapses,
         "request": outgoing.request,
-        "settles_in": settle_window,
+        "settles_in": settles_in,
     }
     number, sent_at = connection.execute(_SENDING, attempt).one()
     record(connection, claim.id, "sending", claim.owner, {"attempt": number, "kind": outgoing.kind})
@@ -69,7 +75,7 @@ def begin_attempt(
         number,
         sent_at,
         0.0,
-        settle_window,
+        settles_in,
         None,
         None,
         outgoing.client_id,

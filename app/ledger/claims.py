@@ -33,6 +33,7 @@ from app.ledger.pauses import is_paused
 from app.ledger.recovery import begin_windows_anew, take_back_of, take_back_what_ran_out
 from app.ledger.transaction import moment_of
 from app.ledger.types import from_now, now, seconds
+from app.ledger.waiting import TRANSACTION_SECONDS
 
 LATE = 2.0
 """Seconds after its time at which a read-back has waited for long."""
@@ -91,10 +92,10 @@ class Claims:
     """The claims of one worker; `owner` is its name. Safe to use from several threads."""
 
     def __init__(self, ledger: Ledger, owner: str, longest_window: float = 0.0) -> None:
-        """`longest_window` is the longest settle window that there is, in seconds."""
+        """`longest_window` is the longest settle window that there is, in seconds; an attempt may have a commit more."""
         self._ledger = ledger
         self._owner = owner
-        self._clock = Clock(hold=max(LEASE_SECONDS, longest_window))
+        self._clock = Clock(hold=max(LEASE_SECONDS, longest_window + TRANSACTION_SECONDS))
         self._taken = 0
 
     def take(self, brokers: Collection[str], can_flip: Collection[str] = ()) -> Claim | None:

@@ -65,6 +65,18 @@ def test_an_attempt_is_committed_before_it_leaves(database_url: str, ledger: Led
     assert history.command.holdings[0]["average_price"] == "5779.8125"
 
 
+@on_both_databases
+def test_what_lapses_at_the_venue_has_as_much_longer_as_its_commit_may_take(ledger: Ledger) -> None:
+    mine = held(ledger)
+    (attempt,) = Journal(ledger).begin(
+        mine, [Outgoing("close", {}, "c1", lapses=True)], holdings=None, settle_window=12, retry_for=120
+    )
+
+    (kept,) = history_of(ledger, mine.id).attempts
+    assert (kept.settles_at - kept.sent_at).total_seconds() == pytest.approx(13.8, abs=0.01)
+    assert attempt.settles_in == pytest.approx(13.8)
+
+
 def test_a_second_attempt_can_not_begin_while_one_is_in_flight(ledger: Ledger) -> None:
     mine = held(ledger)
     before = copy.copy(mine)

@@ -205,9 +205,7 @@ class Okx:
     def _expiring(self, request: http.HttpRequest, moment: int, left: float) -> http.HttpRequest:
         """The venue's time is never ahead of its true one, so an order expires no later than this says.
 
-        That is before its settle window is over, which began when its attempt was written: the ledger may have taken up to
-        1.8 s to commit it, and an order that came in time takes a moment to be on the venue's record. With a deadline
-        below 8 s it is so only if `settle` is as much longer.
+        That is a while before its settle window is over: one that came in time takes a moment to be on the venue's record.
         """
         earlier = min(3.0, self._settings.deadline / 4)
         return requests.expiring(request, moment + int((left - earlier) * 1000))
