@@ -1,16 +1,15 @@
 """Settings from the environment: read once, from a mapping that is passed in; every fault told at once."""
 
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, pre_load, validate
 
 from app.strict import Fault, fault, faults_in
+from config.addresses import Address, RedisAddress
 from config.file import Configuration, ConfigurationFault, Role, read
 from config.secrets import Secret
 
@@ -21,10 +20,6 @@ LOG_FORMATS = ("text", "json")
 """Of each the first is the default."""
 _PLATFORMS = {"DYNO", "RENDER"}
 """Variables that Heroku and Render set: a router is in front, and the disk is emptied at each restart."""
-
-
-_PLACE = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^\[\]:\s]*)(?::([0-9]{1,5}))?")
-"""A host, and a port if there is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,47 +206,13 @@ class _Boolean(fields.Field[bool]):
         return value == "true"
 
 
-class _Address(fields.String):
-    """A URL of one of the given schemes; the fault never shows the value, which may hold a password."""
-
-    def __init__(self, *schemes: str, **kw: Any) -> None:
-        super().__init__(**kw)
-        self.schemes = schemes
-
-    def _deserialize(self, value: Any, attr: Any, data: Any, **kw: Any) -> str:
-        if not re.match(rf"({'|'.join(map(re.escape, self.schemes))})", value):
-            raise fault(f"must begin with {' or '.join(self.schemes)}")
-        if not _names_a_place(value):
-            raise fault(
-                "has no host and port that can be read", "in a password write %23 for #, %2F for /, %5B for ["
-            )
-        return str(value).rstrip("/") if self.schemes[0].startswith("http") else str(value)
-
-
-def _names_a_place(url: str) -> bool:
-    """Whether the host and the port of a URL can be told from a password beside them, by all who will read it."""
-    scheme, _, rest = url.partition("://")
-    if scheme in ("sqlite", "unix"):
-        return True
-    place = re.split(r"[/?#]", rest.rpartition("@")[2])[0]
-    port = _PLACE.fullmatch(place)
-    if port is None or int(port[1] or 0) > 65535:
-        return False
-    if scheme.startswith("postgres"):  # whose reader takes all before the last @ as it is
-        return True
-    try:
-        return bool(urlsplit(url).hostname and (urlsplit(url).port or True))
-    except ValueError:
-        return False
-
-
 class EnvironmentSchema(Schema):
     """The environment variables, by name (design, section 5). A blank one counts as not set."""
 
     class Meta:
         unknown = EXCLUDE
 
-    database_url = _Address(
+    database_url = Address(
         "sqlite:///",
         "postgres://",
         "postgresql://",
@@ -259,7 +220,7 @@ class EnvironmentSchema(Schema):
         data_key="DATABASE_URL",
         load_default="sqlite:///var/flatwire.db",
     )
-    redis_url = _Address("redis://", "rediss://", "unix://", data_key="REDIS_URL", load_default=None)
+    redis_url = RedisAddress("redis://", "rediss://", "unix://", data_key="REDIS_URL", load_default=None)
     redis_tls_verify = _Boolean(data_key="REDIS_TLS_VERIFY", load_default=True)
     port = _whole(1, 65535, 8000)
     web_concurrency = _whole(1, 64, 1)
@@ -269,7 +230,7 @@ class EnvironmentSchema(Schema):
     dashboard_users = _Lines(names=True, data_key="DASHBOARD_USERS", load_default=())
     api_tokens = _Lines(names=False, data_key="API_TOKENS", load_default=())
     trusted_proxies = _whole(0, 8, 0)
-    public_url = _Address("https://", "http://", data_key="PUBLIC_URL", load_default=None)
+    public_url = Address("https://", "http://", data_key="PUBLIC_URL", load_default=None)
     log_level = _choice(*LOG_LEVELS)
     log_format = _choice(*LOG_FORMATS)
 

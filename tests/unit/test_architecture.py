@@ -37,7 +37,7 @@ ONLY_IN = {
     **dict.fromkeys(FLASK, ("app.web",)),
     "sqlalchemy": ("app.ledger",),
     "alembic": ("app.ledger",),
-    "redis": ("app.queueing", "workers.listening", "workers.rates", "config.embedded"),
+    "redis": ("app.queueing", "config.addresses", "workers.listening", "workers.rates", "config.embedded"),
     "limits": ("workers.rates", "app.web"),
     "standardwebhooks": ("app.alerts.authentication",),
     "websocket": ("workers.brokers",),
