@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import websocket
+from structlog.testing import capture_logs
 from websockets.sync.server import ServerConnection, serve
 from websockets.utils import accept_key
 
@@ -67,7 +68,7 @@ def broker_at(url: str, **changes: Any) -> Iterator[Broker]:
 @contextmanager
 def channel_at(url: str, deadline: float = 0.8, pulse: float = 20.0) -> Iterator[Channel]:
     address = url.replace("http", "ws", 1) + "/ws/stream"
-    channel = Channel(address, Secret(TOKEN), Timeouts(0.5, 0.5, deadline), pulse=pulse)
+    channel = Channel("nt8", address, Secret(TOKEN), Timeouts(0.5, 0.5, deadline), pulse=pulse)
     try:
         yield channel
     finally:
@@ -266,11 +267,15 @@ def test_a_reply_that_comes_too_late_is_dropped_and_the_socket_goes_on(
     venue: CrossTradeSimulator, broker: Broker
 ) -> None:
     venue.bad_day(Fault.HANG_THEN_ACT, on="close", seconds=0.6)
-    with pytest.raises(OutcomeUnknown):
-        made(close(broker, MES, 4))
-    assert eventually(lambda: venue.book.quantity("Sim101", MES) == 6)
+    with capture_logs() as logs:
+        with pytest.raises(OutcomeUnknown):
+            made(close(broker, MES, 4))
+        assert eventually(lambda: venue.book.quantity("Sim101", MES) == 6)
 
-    report = made(close(broker, MNQ)).result
+        report = made(close(broker, MNQ)).result
+        assert eventually(lambda: [it for it in logs if it["event"] == "late_reply_dropped"])
+
+    assert {it["broker"] for it in logs} == {broker.name}
 
     assert [position.instrument for position in report.positions] == [MNQ]
     assert openings(venue) == 1

@@ -25,7 +25,10 @@ AFTER_VIOLATIONS = 10.0
 class Channel:
     """One credential's WebSocket. Safe to use from several threads; their calls are in flight together."""
 
-    def __init__(self, url: str, token: Secret, timeouts: Timeouts, *, pulse: float = PULSE) -> None:
+    def __init__(
+        self, broker: str, url: str, token: Secret, timeouts: Timeouts, *, pulse: float = PULSE
+    ) -> None:
+        self._broker = broker
         self._url = url
         self._token = token
         self._timeouts = timeouts
@@ -86,8 +89,8 @@ class Channel:
         except BrokerError as exc:
             self._closed_until = time.monotonic() + max(self._pause(), exc.retry_after or 0.0)
             raise
-        log.info("websocket_opened")
-        return Connection(socket, line, [self._token], self._pulse)
+        log.info("websocket_opened", broker=self._broker)
+        return Connection(self._broker, socket, line, [self._token], self._pulse)
 
     def _pause(self) -> float:
         """Seconds until the next connection after one more that came to nothing. A single one may be chance."""

@@ -68,14 +68,15 @@ class Connection:
     """
     An open WebSocket, read by a thread of its own until it ends; it never opens itself again.
 
-    `secrets` are taken out of all that it says.
+    `secrets` are taken out of all that it says; its lines of the log name `broker`.
     """
 
     def __init__(
-        self, socket: WebSocket, line: Line, secrets: Sequence[Secret], pulse: float = PULSE
+        self, broker: str, socket: WebSocket, line: Line, secrets: Sequence[Secret], pulse: float = PULSE
     ) -> None:
         self.answered = False
         """Whether it ever brought a reply, or the answer to a ping."""
+        self._log = log.bind(broker=broker)  # its thread carries no command on, and knows of no context
         self._socket = socket
         self._line = line
         self._secrets = secrets
@@ -209,7 +210,7 @@ class Connection:
             self.answered = True
             call.reply.set_result(message)
         elif message.id is not None:
-            log.info("late_reply_dropped", characters=len(text))
+            self._log.info("late_reply_dropped", request=message.id, characters=len(text))
 
     def _closed(self, data: bytes) -> End:
         code = struct.unpack("!H", data[:2])[0] if data else None
@@ -238,7 +239,7 @@ class Connection:
             self._end = end
             left_behind, self._in_flight = self._in_flight, {}
         self._line.close()
-        log.info("websocket_ended", reason=end.reason, in_flight=len(left_behind))
+        self._log.info("websocket_ended", reason=end.reason, in_flight=len(left_behind))
         for call in left_behind.values():
             evidence = {**(call.stray or {}), **(end.evidence or {})}
             call.reply.set_exception(OutcomeUnknown(end.reason, answer=evidence or None))

@@ -26,7 +26,9 @@ class CrossTradeSocket(CrossTrade):
 
     def __init__(self, settings: BrokerSettings) -> None:
         super().__init__(settings)
-        self._channel = Channel(messages.stream_url(settings.base_url), self._token, self._timeouts)
+        self._channel = Channel(
+            settings.name, messages.stream_url(settings.base_url), self._token, self._timeouts
+        )
 
     def release(self) -> None:
         """Close the WebSocket; a later call opens it anew."""
