@@ -86,7 +86,11 @@ def _minute(bench: Bench, running: Setting, day: Day, first: int, many: int) -> 
     killing = threading.Timer(30.0, _kill_a_worker, (running, day))
     killing.start()
     target = running.target("stocks", ALERT)
-    sent = bench.clients.at_rate(target, [str(first + number) for number in range(many)], A_SECOND)
+    try:
+        sent = bench.clients.at_rate(target, [str(first + number) for number in range(many)], A_SECOND)
+    except BaseException:
+        killing.cancel()  # whoever stops the soak need not wait for it
+        raise
     killing.join()
     _read_journal(running, day)
     return Minute(sent, running.count(of="commands") - running.settled(), _open(running))
