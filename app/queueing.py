@@ -5,9 +5,9 @@ once, quickly, and never raises.
 """
 
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode
 
 import structlog
 from redis import BlockingConnectionPool, Redis, RedisError
@@ -140,16 +140,17 @@ def connect(url: str, *, tls_verify: bool, **settings: Any) -> Redis:
     if not url.startswith("unix://"):
         settings["socket_keepalive"] = True
     # A pool that is used up makes a caller wait a moment; redis-py's own raises, and the doorbell would fall silent.
-    pool = BlockingConnectionPool.from_url(
-        _connection_url(url, tls_verify), health_check_interval=15, **settings
-    )
-    return Redis.from_pool(pool)
+    address = _connection_url(url, tls_verify, settings)
+    return Redis.from_pool(BlockingConnectionPool.from_url(address, health_check_interval=15, **settings))
 
 
-def _connection_url(url: str, tls_verify: bool) -> str:
-    """The URL as redis-py wants it: a PaaS's own certificate is accepted only where that was asked for by name."""
-    parts = urlsplit(url)
-    if parts.scheme != "rediss" or tls_verify:
-        return url
-    query = [*((k, v) for k, v in parse_qsl(parts.query) if k != "ssl_cert_reqs"), ("ssl_cert_reqs", "none")]
-    return urlunsplit(parts._replace(query=urlencode(query)))
+def _connection_url(url: str, tls_verify: bool, settings: Collection[str]) -> str:
+    """The URL as redis-py wants it, to which it goes before our `settings`: the door's time-outs are not its to change.
+
+    A PaaS's own certificate is accepted only where that was asked for by name.
+    """
+    address, _, query = url.partition("?")
+    asked = {name: value for name, value in parse_qsl(query) if name not in settings}
+    if address.startswith("rediss://") and not tls_verify:
+        asked["ssl_cert_reqs"] = "none"
+    return f"{address}?{urlencode(asked)}" if asked else address

@@ -308,11 +308,19 @@ def test_many_commands_are_rung_for_in_one_round_trip(redis_server: RedisServer)
         ("redis://h:1/0", False, "redis://h:1/0"),
         ("rediss://:p@h:1", True, "rediss://:p@h:1"),
         ("rediss://:p@h:1", False, "rediss://:p@h:1?ssl_cert_reqs=none"),
-        ("rediss://h:1?ssl_cert_reqs=required&db=2", False, "rediss://h:1?db=2&ssl_cert_reqs=none"),
+        ("rediss://h:1?ssl_cert_reqs=required&db=2", False, "rediss://h:1?ssl_cert_reqs=none&db=2"),
         ("unix:///tmp/s", False, "unix:///tmp/s"),
     ],
 )
 def test_a_certificate_is_left_unchecked_only_where_that_was_asked(
     url: str, verify: bool, expected: str
 ) -> None:
-    assert _connection_url(url, verify) == expected
+    assert _connection_url(url, verify, ()) == expected
+
+
+@pytest.mark.parametrize("place", ["redis://h:1/0", "rediss://:p%40@h:1", "unix:///tmp/s"])
+def test_no_address_changes_how_long_the_door_waits(place: str) -> None:
+    assert (
+        _connection_url(f"{place}?socket_timeout=60&db=3", True, {"socket_timeout": 0.4}) == f"{place}?db=3"
+    )
+    assert _connection_url(f"{place}?socket_timeout=60", True, {"socket_timeout": 0.4}) == place
