@@ -145,7 +145,7 @@ def connect(url: str, *, tls_verify: bool, **settings: Any) -> Redis:
 
 
 def _connection_url(url: str, tls_verify: bool, settings: Collection[str]) -> str:
-    """The URL as redis-py wants it, to which it goes before our `settings`: the door's time-outs are not its to change.
+    """The URL without what would take the place of our `settings`: redis-py believes a URL before its caller.
 
     A PaaS's own certificate is accepted only where that was asked for by name.
     """

@@ -46,7 +46,7 @@ def _redis_takes(url: str) -> bool:
 
     try:
         ConnectionPool.from_url(url).make_connection()  # which opens nothing
-    except (RedisError, TypeError, ValueError):
+    except (RedisError, AttributeError, TypeError, ValueError):  # by which of them depends on the option
         return False
     return True
 

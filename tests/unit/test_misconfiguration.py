@@ -212,6 +212,12 @@ def test_a_fault_in_the_file_is_told_with_its_place_and_what_to_do(
         ({"REDIS_URL": f"redis://:[{SECRET}@h:1"}, "REDIS_URL", "host and port", "%5B for ["),
         ({"REDIS_URL": f"redis://:{SECRET}@h:1/0?foo=1"}, "REDIS_URL", "behind its ?", "leave it out"),
         ({"REDIS_URL": "redis://h:1/0?socket_timeout=x"}, "REDIS_URL", "behind its ?", "leave it out"),
+        (
+            {"REDIS_URL": "redis://h:1/0?maint_notifications_config=x"},
+            "REDIS_URL",
+            "behind its ?",
+            "leave it",
+        ),
         ({"REDIS_URL": "rediss://h:1/0?ssl_cert_reqs=maybe"}, "REDIS_URL", "behind its ?", "leave it out"),
         ({"REDIS_TLS_VERIFY": "0"}, "REDIS_TLS_VERIFY", "must be true or false", ""),
         ({"PORT": "80a"}, "PORT", "a whole number from 1 to 65535", ""),
