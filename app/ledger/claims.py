@@ -13,6 +13,7 @@ from sqlalchemy import (
     Select,
     and_,
     bindparam,
+    exists,
     literal_column,
     or_,
     select,
@@ -182,11 +183,10 @@ class Claims:
         for kind in self._kinds():
             which = (kind, brokers, self._clock.trusted)
             start, many = 0, ASKED_AT_FIRST
-            while (
-                seqs := connection.execute(_waiting(*which), {"start": start, "many": many}).scalars().all()
-            ):
-                given = {"chosen": seqs, "lease_owner": self._owner}
-                if row := connection.execute(_take_next_in_turn(*which, can_flip), given).first():
+            while waiting := connection.execute(_waiting(*which), {"start": start, "many": many}).all():
+                given = {"chosen": [it.seq for it in waiting], "lease_owner": self._owner}
+                alone = all(it.alone for it in waiting)
+                if row := connection.execute(_take_next_in_turn(*which, can_flip, alone), given).first():
                     return row
                 start, many = start + many, min(many * 4, MOST_AT_ONCE)
         return None
@@ -208,8 +208,15 @@ class _Kind(Enum):
 
 @cache
 def _waiting(kind: _Kind, brokers: frozenset[str], trusted: bool) -> Select[Any]:
-    """Some of what is due at these brokers and nobody holds, the most urgent first, whosever turn it is."""
-    due = select(_commands.c.seq).where(_due(kind, brokers, trusted))
+    """Some of what is due at these brokers and nobody holds, the most urgent first, whosever turn it is.
+
+    And whether each is alone at its broker: nothing else there is unsettled, so that it is surely its turn.
+    """
+    other = _commands.alias("other").c
+    others = select(other.seq).where(
+        other.settled_at.is_(None), other.broker == _commands.c.broker, other.seq != _commands.c.seq
+    )
+    due = select(_commands.c.seq, (~exists(others)).label("alone")).where(_due(kind, brokers, trusted))
     return due.order_by(*_BY_URGENCY).offset(bindparam("start")).limit(bindparam("many"))
 
 
@@ -228,9 +235,11 @@ def _take_read_backs(any_account: bool) -> Any:
 
 
 @cache
-def _take_next_in_turn(kind: _Kind, brokers: frozenset[str], trusted: bool, can_flip: frozenset[str]) -> Any:
-    """The claim on the first of some of those whose turn it is."""
-    turn = may_go(can_flip) if kind is _Kind.CLOSE else true()
+def _take_next_in_turn(
+    kind: _Kind, brokers: frozenset[str], trusted: bool, can_flip: frozenset[str], alone: bool
+) -> Any:
+    """The claim on the first of some of those whose turn it is; `alone`: each is, and need not be asked."""
+    turn = true() if alone or kind is not _Kind.CLOSE else may_go(can_flip)
     # A row that somebody writes just now is not read as it was before.
     chosen = _commands.c.seq.in_(bindparam("chosen", expanding=True))
     wanted = select(_commands.c.seq).where(chosen, _due(kind, brokers, trusted), turn)
