@@ -14,7 +14,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import event, func, select, text
+from sqlalchemy import Connection, event, func, select, text
 
 from app.domain.commands import ClosePosition
 from app.ledger import condition, postgresql, tables
@@ -251,6 +251,16 @@ def test_who_waits_for_his_turn_begins_after_the_other_ended(ledger: Ledger) -> 
             ended: datetime = connection.execute(select(now())).scalar_one()
             assert not waiting.done()
         assert waiting.result() >= ended
+
+
+def test_what_is_done_in_turn_is_planned_once_and_nothing_else(postgres: Ledger) -> None:
+    def planning(connection: Connection) -> str:
+        return str(connection.execute(text("SHOW plan_cache_mode")).scalar_one())
+
+    with postgres.writing(in_turn=True) as connection:
+        assert planning(connection) == "force_generic_plan"
+    with postgres.writing() as connection:  # the same line to the server
+        assert planning(connection) == "auto"
 
 
 @on_both_databases
