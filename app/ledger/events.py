@@ -1,5 +1,8 @@
 """The append-only record of what happened to a command, and of what operators did beside. The log follows it."""
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import structlog
@@ -7,7 +10,7 @@ from sqlalchemy import Connection, insert
 
 from app.domain.statuses import Status
 from app.ledger import tables
-from app.ledger.transaction import Transaction, transaction_of
+from app.ledger.transaction import Line, Transaction, transaction_of
 from app.ledger.types import now
 
 log = structlog.get_logger(__name__)
@@ -15,6 +18,9 @@ log = structlog.get_logger(__name__)
 # What returns something is written in one statement, however many rows there are.
 _EVENTS = insert(tables.events).values(at=now()).returning(tables.events.c.seq)
 _ACT = insert(tables.acts).values(at=now())
+
+_kept: ContextVar[list[Line] | None] = ContextVar("kept", default=None)
+"""What is to be logged at the end of a block; None: at once."""
 
 
 def record(
@@ -51,7 +57,27 @@ def write(connection: Connection, transaction: Transaction) -> None:
 
 def tell(transaction: Transaction) -> None:
     """Log the events of a transaction that is committed: a line tells only what is so."""
-    for name, said in transaction.to_log:
+    kept = _kept.get()
+    if kept is not None:
+        kept += transaction.to_log
+    else:
+        _log(transaction.to_log)
+
+
+@contextmanager
+def told_last() -> Iterator[None]:
+    """What is committed in the block is logged at its end: somebody waits for what else is done there."""
+    kept: list[Line] = []
+    before = _kept.set(kept)
+    try:
+        yield
+    finally:
+        _kept.reset(before)
+        _log(kept)
+
+
+def _log(lines: Sequence[Line]) -> None:
+    for name, said in lines:
         log.info(name, **said)
 
 

@@ -8,6 +8,9 @@ from sqlalchemy import Connection
 
 _OPTION = "flatwire_transaction"
 
+Line = tuple[str, dict[str, Any]]
+"""Of the log: its name, and what it says."""
+
 
 @dataclass(slots=True)
 class Transaction:
@@ -26,7 +29,7 @@ class Transaction:
     """The database's clock once it could begin."""
     events: list[dict[str, Any]] = field(default_factory=list)
     """To be written before it is committed: all at once, as each statement is a way to the database and back."""
-    to_log: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    to_log: list[Line] = field(default_factory=list)
     """To be logged once it is committed."""
 
     def on(self, connection: Connection) -> Connection:

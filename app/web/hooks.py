@@ -23,6 +23,7 @@ from app.alerts.mapping import Request, request_of
 from app.alerts.redaction import kept_text, without
 from app.ledger.connection import Ledger
 from app.ledger.encoding import columns_of
+from app.ledger.events import told_last
 from app.ledger.intake import Delivery, Taken, Wish, accept, refuse
 from app.ledger.once import KeyReused
 from app.ledger.readers import Record
@@ -190,7 +191,8 @@ def _answer(
         if dry_run:
             return _rehearsed(asked)
         wish = _wish(asked, hook)
-    return _taken(hook, accept(_ledger(), with_header_key(delivery), wish), wish)
+    with told_last():  # a worker is rung for first
+        return _taken(hook, accept(_ledger(), with_header_key(delivery), wish), wish)
 
 
 def _check_names(asked: Request, secret: str) -> None:

@@ -1,7 +1,7 @@
 """The door in one process, on a real ledger: every answer of the table (docs/alerts.md), and that nothing breaks it."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
+from structlog.testing import capture_logs
 from werkzeug.test import TestResponse
 
 from app.domain.statuses import Status
@@ -44,6 +45,24 @@ def test_an_accepted_alert_is_answered_with_its_commands_and_is_in_the_ledger(do
     }
     kept = door.alert(document["alert"])
     assert (kept.outcome, kept.secret_label, kept.deliveries) == ("accepted", "main", 1)
+
+
+def test_a_worker_is_rung_for_once_the_alert_is_kept_and_before_that_is_logged(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rung: list[tuple[list[str], int, list[str]]] = []
+
+    class Bell:
+        def ring(self, ids: Iterable[str]) -> bool:
+            rung.append((list(ids), door.count(), [line["event"] for line in lines]))
+            return True
+
+    monkeypatch.setitem(door.app.extensions, "flatwire_doorbell", Bell())
+    with capture_logs() as lines:
+        (command,) = door.send().get_json()["commands"]
+
+    assert rung == [([command["id"]], 1, [])]
+    assert [line["event"] for line in lines] == ["command_accepted"]
 
 
 @on_both_databases

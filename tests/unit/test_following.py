@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from app.domain.commands import FlattenEverything, FlattenMatching
 from app.ledger import operators, tables
 from app.ledger.connection import Ledger
-from app.ledger.events import record
+from app.ledger.events import record, told_last
 from tests.desk import LOST, Desk, raises
 from tests.shop import MES, SIM, Shop, part, whole
 
@@ -126,6 +126,19 @@ def test_what_a_dead_worker_held_and_what_operators_do_is_told(ledger: Ledger, s
     assert of(lines, command) == ["command_taken_back", "command_status", "command_retried"]
     assert of(lines, again) == ["command_accepted"]
     assert lines[-1]["actor"] == "ada"
+
+
+def test_what_is_to_be_told_last_is_told_though_the_block_fails(shop: Shop) -> None:
+    def failing() -> None:
+        with told_last():
+            shop.take(whole())
+            assert lines == []
+            raise ZeroDivisionError
+
+    with logged() as lines, pytest.raises(ZeroDivisionError):
+        failing()
+
+    assert [line["event"] for line in lines] == ["command_accepted"]
 
 
 def test_what_was_rolled_back_is_not_told(ledger: Ledger, shop: Shop) -> None:
