@@ -34,15 +34,14 @@ def main() -> int:
     # Whoever stops it so wants what it started to end too.
     signal.signal(signal.SIGTERM, lambda signum, frame: sys.exit(1))
     found: dict[str, list[Finding]] = {}
-    with a_bench(kinds, short=options.short) as bench:
+    with a_bench(kinds, short=options.short, web_processes=options.web_processes) as bench:
         machine = described(bench.folder, bench.databases.postgresql)
         print(f"load average {machine['load_average'][0]}; figures are medians [least … most]", flush=True)
         for name in options.subjects or DEFAULT:
             found[name] = []
             for finding in told(bench, name):
                 found[name].append(finding)
-            part = "-".join([*options.subjects, *([options.database] if options.database else [])])
-            page = written(machine, found, part=part, short=options.short)  # a later one may fail
+            page = written(machine, found, part=part_of(options), short=options.short)  # a later one may fail
     print(f"\nwritten to {page}")
     return 0
 
@@ -57,6 +56,18 @@ def told(bench: Bench, name: str) -> Iterator[Finding]:
     print(f"  ({time.monotonic() - began:.0f} s)", flush=True)
 
 
+def part_of(options: argparse.Namespace) -> str:
+    """What a run was of, if not of all with one web process."""
+    several = options.web_processes > 1
+    return "-".join(
+        [
+            *options.subjects,
+            *([options.database] if options.database else []),
+            *([f"{options.web_processes}-web-processes"] if several else []),
+        ]
+    )
+
+
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     told = f"some of: {', '.join(SUBJECTS)}; without, all but {', '.join(sorted(BY_ITSELF))}"
@@ -65,6 +76,8 @@ def arguments() -> argparse.Namespace:
         "--short", action="store_true", help="few and small runs: whether it works, not how fast"
     )
     parser.add_argument("--database", choices=[kind.lower() for kind in DATABASES], help="only on this one")
+    told = "of the product and of its ceilings alike (WEB_CONCURRENCY)"
+    parser.add_argument("--web-processes", type=int, default=1, metavar="N", help=told)
     options = parser.parse_args()
     if strange := set(options.subjects) - set(SUBJECTS):
         parser.error(f"there is no subject {', '.join(sorted(strange))}; there are {', '.join(SUBJECTS)}")

@@ -85,6 +85,7 @@ class Bench:
     kinds: Sequence[str]
     clients: Clients
     short: bool
+    web_processes: int = 1
 
     @property
     def runs(self) -> int:
@@ -98,7 +99,7 @@ class Bench:
 
 
 @contextmanager
-def a_bench(kinds: Sequence[str], *, short: bool) -> Iterator[Bench]:
+def a_bench(kinds: Sequence[str], *, short: bool, web_processes: int = 1) -> Iterator[Bench]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="flatwire-bench-")))
         server = None
@@ -107,7 +108,7 @@ def a_bench(kinds: Sequence[str], *, short: bool) -> Iterator[Bench]:
             stack.callback(server.end)
             server.start()
         clients = stack.enter_context(Clients())
-        yield Bench(folder, Databases(folder, server), kinds, clients, short)
+        yield Bench(folder, Databases(folder, server), kinds, clients, short, web_processes)
 
 
 @dataclass
@@ -206,6 +207,7 @@ def setting(
                 "CLEARSTREET_URL": stocks.url,
                 "OKX_URL": crypto.url,
                 "PYTHONWARNINGS": "",
+                "WEB_CONCURRENCY": str(bench.web_processes),
             },
             hook_secrets={"stocks": SECRETS["STOCKS_SECRET"], "crypto": SECRETS["CRYPTO_SECRET"]},
         )
