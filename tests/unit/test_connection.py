@@ -25,7 +25,7 @@ from app.ledger.transaction import moment_of
 from app.ledger.types import now
 from app.ledger.waiting import FORGOTTEN, PAUSE, TRANSACTION_SECONDS, Breaker
 from tests.conftest import on_both_databases
-from tests.postgres import CONNECTIONS, PostgresServer
+from tests.postgres import CONNECTIONS, PostgresServer, of_the_system
 from tests.rehearsal import commits
 from tests.web import closing_ledger
 
@@ -251,6 +251,22 @@ def test_who_waits_for_his_turn_begins_after_the_other_ended(ledger: Ledger) -> 
             ended: datetime = connection.execute(select(now())).scalar_one()
             assert not waiting.done()
         assert waiting.result() >= ended
+
+
+def test_a_server_that_is_too_old_is_named(postgres: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postgresql, "OLDEST", 1000)
+    url = postgres.url.render_as_string(hide_password=False)
+    with closing_ledger(url) as later, pytest.raises(LedgerUnavailable, match="1000 or newer is needed"):
+        condition.check_writable(later)
+
+
+def test_most_tests_ask_the_systems_own_server(postgres_server: str) -> None:
+    """What a new version takes an old one may not: it did happen that no worker could claim anything on PostgreSQL 15."""
+    programs = of_the_system()
+    if programs is None:
+        pytest.skip("NO POSTGRESQL OF THE SYSTEM: apt install postgresql")
+    with psycopg.connect(postgres_server) as connection:
+        assert connection.info.server_version // 10_000 == int(programs.parent.name)
 
 
 def test_what_is_done_in_turn_is_planned_once_and_nothing_else(postgres: Ledger) -> None:

@@ -282,6 +282,7 @@ def test_claims_look_at_the_unsettled_alone(grown: Ledger) -> None:
         assert not whole_tables(plan)
 
 
+@pytest.mark.newest_postgresql
 @on_both_databases
 @pytest.mark.parametrize(
     "ask",
