@@ -61,6 +61,9 @@ _MIGRATING = threading.Lock()
 
 WEB = ("-m", "gunicorn", "-c", "python:config.gunicorn", "app.web:create_app()")
 
+STARTED_WITHIN = 60.0
+"""Seconds that a process may take to start: four tests at once start several each on two cores."""
+
 OPEN = (
     ("Sim101", "MES 12-26", "Long", 10),
     ("Sim101", "MNQ 12-26", "Short", 4),
@@ -205,17 +208,17 @@ class Product:
         """Web and workers, side by side."""
         self.start("web", *WEB)
         self.start("worker", "-m", "workers")
-        eventually(self.ready, what="the web process answers")
-        eventually(lambda: self.alive() >= self.workers, what="the workers are alive")
+        eventually(self.ready, STARTED_WITHIN, "the web process answers")
+        eventually(lambda: self.alive() >= self.workers, STARTED_WITHIN, "the workers are alive")
 
     def start_web(self) -> None:
         self.start("web", *WEB)
-        eventually(self.ready, what="the web process answers")
+        eventually(self.ready, STARTED_WITHIN, "the web process answers")
 
     def start_workers(self) -> None:
         before = self.alive()
         self.start("worker", "-m", "workers")
-        eventually(lambda: self.alive() >= before + self.workers, what="the workers are alive")
+        eventually(lambda: self.alive() >= before + self.workers, STARTED_WITHIN, "the workers are alive")
 
     def start(self, name: str, *arguments: str) -> None:
         log = (self.folder / f"{name}.log").open("ab")
