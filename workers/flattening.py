@@ -32,7 +32,6 @@ GRAVEST_FIRST = (
     Attention.STILL_OPEN,
     Attention.GAVE_UP,
     Attention.REJECTED,
-    Attention.NOTHING_OPEN_SUSPECT,
 )
 
 
@@ -98,11 +97,8 @@ class Flattening:
         return self._together(legs, positions)
 
     def _holdings(self, positions: Sequence[Position]) -> tuple[Holding, ...]:
-        """What is to be closed: as it stands, until a first call has been answered or may have acted.
-
-        What is opened after is not what the flatten was for, though the venue found nothing of what was.
-        """
-        if self._claim.fixed or any(it.report for it in self._claim.closes):
+        """What is to be closed: as it stands, until the first call that may have acted."""
+        if self._claim.fixed:
             return self._claim.holdings or ()
         return evidence.plan(self._command, self._matching(positions), evidence.NOTHING)
 

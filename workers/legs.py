@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 
 from app.domain.commands import ClosePosition, Command, FlattenEverything, FlattenMatching
-from app.domain.failures import BrokerError, NotSent, OutcomeUnknown, Refused, Throttled
+from app.domain.failures import NotSent, OutcomeUnknown, Refused, Throttled
 from app.domain.instruments import account_key
 from app.domain.positions import Holding, Report
 from app.domain.statuses import Attention, Status
@@ -15,7 +15,7 @@ from config.file import BrokerSettings
 from workers import evidence, preparation
 from workers.backoff import FIRST_READ_BACK, read_back_delay, retry_delay
 from workers.brokers.broker import Broker, Call
-from workers.findings import age_of, that_may_have_acted
+from workers.findings import that_may_have_acted
 from workers.observation import NO_ROOM, Observation, wait_for_room
 from workers.reconciliation import Reconciliation
 from workers.sending import Departure, Outcome
@@ -77,37 +77,12 @@ class Legs:
         now = evidence.with_after((leg.holding,), observation.positions(), self.today)
         if not now[0].after:
             return Step(Status.NOTHING_OPEN, holdings=now)
-        if self._was_opened_since(leg, observation):
-            reason = "nothing was open; what is open now was opened after, and is left alone"
-            left = evidence.at_target((leg.holding,))
-            return Step(Status.NOTHING_OPEN, reason, attention=Attention.NOTHING_OPEN_SUSPECT, holdings=left)
         if leg.closes and leg.closes[-1].outcome == Refused.outcome:
             return Step(Status.REJECTED, leg.closes[-1].detail, attention=Attention.REJECTED)
         if (self.claim.since_first_attempt or 0) >= self.settings.retry_for:
             return Step(Status.GAVE_UP, "no time is left to try again", attention=Attention.GAVE_UP)
         (leg.now,) = now
         return Step(Status.QUEUED, due_in=0)
-
-    def _was_opened_since(self, leg: Leg, observation: Observation) -> bool:
-        """Whether all of it was opened after the venue said that nothing is: it is not what the flatten was for.
-
-        Where the venue does not show the fills, the list is believed.
-        """
-        last = leg.closes[-1] if leg.closes else None
-        if last is None or last.report is None or not last.report.nothing_open:
-            return False
-        try:
-            fills = observation.fills([leg.holding.account], age_of(last, self.claim))
-        except BrokerError as exc:
-            if exc.detail == NO_ROOM:
-                raise  # it is our own limit that keeps us from knowing, for seconds
-            return False
-        mine = (
-            it
-            for it in observation.positions()
-            if it.side is leg.holding.side and evidence.same_position(leg.holding, it, self.today)
-        )
-        return all(evidence.opened_since(it, fills, last.sent_at, self.today) for it in mine)
 
     def _unseen_yet(self, leg: Leg, observation: Observation) -> Step | None:
         """What the venue refuses to show is not gone."""

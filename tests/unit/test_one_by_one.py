@@ -8,11 +8,10 @@ from sqlalchemy import update
 
 from app.domain.commands import FlattenEverything, FlattenMatching
 from app.domain.failures import BrokerError, NotSent, Refused, Throttled
-from app.domain.positions import Report
 from app.ledger import tables
 from app.ledger.connection import Ledger
 from app.ledger.types import from_now
-from tests.desk import LOST, Desk, only_says, raises
+from tests.desk import LOST, Desk, raises
 from tests.shop import MES, SIM, Shop, came_to, whole
 from tests.unit.test_clock import HOLD, Jumping, clock, held_for_a_moment  # noqa: F401 (fixtures)
 
@@ -123,56 +122,3 @@ def test_a_leg_that_is_tried_again_after_a_doubt_and_not_sent_is_not_taken_for_d
     shop.wait(60)
 
     assert came_to(shop.history(flatten)) == ends
-
-
-@pytest.mark.parametrize(
-    ("entry", "ends"),
-    [(3, ("nothing_open", "nothing_open_suspect")), (-3, ("working", "still_open"))],
-    ids=["the same side", "the other side"],
-)
-def test_what_is_opened_after_the_venue_found_nothing_is_left_alone(
-    ledger: Ledger, entry: int, ends: tuple[str, str]
-) -> None:
-    desk = OneByOne()
-    desk.hold(SIM, MES, 10)
-
-    def stopped_out(act: Any) -> Report:
-        desk.trade(SIM, MES, -10)
-        desk.trade(SIM, MES, entry)
-        return Report(nothing_open=True)
-
-    desk.script("close", stopped_out)
-    shop = Shop(ledger, desk)
-    (flatten,) = shop.take(FLATTEN)
-    shop.wait(300)
-
-    assert came_to(shop.history(flatten)) == ends
-    assert (desk.held(), len(desk.sent)) == (entry, 1)
-
-
-def test_what_is_opened_after_one_of_several_was_gone_is_left_alone_and_told(shop: Shop) -> None:
-    def stopped_out(act: Any) -> Report:
-        shop.desk.trade(SIM, MES, -10)
-        shop.desk.trade(SIM, MES, 3)
-        return Report(nothing_open=True)
-
-    shop.desk.script("close", stopped_out)
-    (flatten,) = shop.take(FLATTEN)
-    shop.wait(60)
-
-    assert came_to(shop.history(flatten)) == ("closed", "nothing_open_suspect")
-    assert "opened after" in str(shop.history(flatten).command.reason)
-    assert shop.desk.book.keys() == {(SIM, MES)}
-    assert (shop.desk.held(), len(shop.desk.sent)) == (3, 2)
-
-
-def test_a_venue_that_finds_nothing_though_it_is_open_is_asked_again(ledger: Ledger) -> None:
-    desk = OneByOne()
-    desk.hold(SIM, MES, 10)
-    desk.script("close", only_says(Report(nothing_open=True)))
-    shop = Shop(ledger, desk)
-    (flatten,) = shop.take(FLATTEN)
-    shop.wait(60)
-
-    assert came_to(shop.history(flatten)) == ("closed", None)
-    assert (desk.book, len(desk.sent)) == ({}, 2)
