@@ -66,6 +66,12 @@ _OTHERS = (
 # No column: what is due is to be found by its status, in the order of urgency, and not by its broker.
 _at = _commands.c.broker.concat(literal_column("''"))
 _BY_URGENCY = (_commands.c.urgency, _commands.c.seq)
+_other = _commands.alias("other").c
+_ALONE = ~exists(
+    select(_other.seq).where(
+        _other.settled_at.is_(None), _other.broker == _commands.c.broker, _other.seq != _commands.c.seq
+    )
+)
 _claimed = {"lease_until": from_now(LEASE_SECONDS), "fence": _commands.c.fence + 1}
 _READ_BACKS = select(_commands.c.seq).where(
     _commands.c.settled_at.is_(None),
@@ -210,13 +216,9 @@ class _Kind(Enum):
 def _waiting(kind: _Kind, brokers: frozenset[str], trusted: bool) -> Select[Any]:
     """Some of what is due at these brokers and nobody holds, the most urgent first, whosever turn it is.
 
-    And whether each is alone at its broker: nothing else there is unsettled, so that it is surely its turn.
+    And whether each is alone at its broker, where nothing else is unsettled.
     """
-    other = _commands.alias("other").c
-    others = select(other.seq).where(
-        other.settled_at.is_(None), other.broker == _commands.c.broker, other.seq != _commands.c.seq
-    )
-    due = select(_commands.c.seq, (~exists(others)).label("alone")).where(_due(kind, brokers, trusted))
+    due = select(_commands.c.seq, _ALONE.label("alone")).where(_due(kind, brokers, trusted))
     return due.order_by(*_BY_URGENCY).offset(bindparam("start")).limit(bindparam("many"))
 
 
@@ -238,8 +240,8 @@ def _take_read_backs(any_account: bool) -> Any:
 def _take_next_in_turn(
     kind: _Kind, brokers: frozenset[str], trusted: bool, can_flip: frozenset[str], alone: bool
 ) -> Any:
-    """The claim on the first of some of those whose turn it is; `alone`: each is, and need not be asked."""
-    turn = true() if alone or kind is not _Kind.CLOSE else may_go(can_flip)
+    """The claim on the first of some of those whose turn it is; `alone`: if it is so still, it is surely its turn."""
+    turn = true() if kind is not _Kind.CLOSE else _ALONE if alone else may_go(can_flip)
     # A row that somebody writes just now is not read as it was before.
     chosen = _commands.c.seq.in_(bindparam("chosen", expanding=True))
     wanted = select(_commands.c.seq).where(chosen, _due(kind, brokers, trusted), turn)

@@ -24,10 +24,7 @@ from app.ledger.waiting import STATEMENT_SECONDS, seconds_left
 _MOMENT = f"SELECT {POSTGRESQL_CLOCK}"
 # The number is "claim": any fixed one that is ours.
 _TURN = f"(SELECT pg_advisory_xact_lock({0x636C61696D})) AS turn"
-# What is done in turn looks at the few that are unsettled, whatever it is given: to plan it anew each time takes longer
-# than to carry it out.
-_PLANNED_ONCE = "(SELECT set_config('plan_cache_mode', 'force_generic_plan', true)) AS plans"
-_MOMENT_IN_TURN = f"{_MOMENT} FROM {_TURN}, {_PLANNED_ONCE}"
+_MOMENT_IN_TURN = f"{_MOMENT} FROM {_TURN}"
 
 OLDEST = 12
 """The first version that this works on; the tests were run on it and on each since."""

@@ -14,7 +14,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import Connection, event, func, select, text
+from sqlalchemy import event, func, select, text
 
 from app.domain.commands import ClosePosition
 from app.ledger import condition, postgresql, tables
@@ -267,16 +267,6 @@ def test_most_tests_ask_the_systems_own_server(postgres_server: str) -> None:
         pytest.skip("NO POSTGRESQL OF THE SYSTEM: apt install postgresql")
     with psycopg.connect(postgres_server) as connection:
         assert connection.info.server_version // 10_000 == int(programs.parent.name)
-
-
-def test_what_is_done_in_turn_is_planned_once_and_nothing_else(postgres: Ledger) -> None:
-    def planning(connection: Connection) -> str:
-        return str(connection.execute(text("SHOW plan_cache_mode")).scalar_one())
-
-    with postgres.writing(in_turn=True) as connection:
-        assert planning(connection) == "force_generic_plan"
-    with postgres.writing() as connection:  # the same line to the server
-        assert planning(connection) == "auto"
 
 
 @on_both_databases
