@@ -71,10 +71,12 @@ class Legs:
         """What becomes of a leg, by what there is to see of it. Raises BrokerError."""
         if evidence.reached(leg.holding):
             return Step(Status.CLOSED, holdings=(leg.holding,))  # and written, when it was
+        positions = observation.positions()  # tells whose can't be read
+        if unseen := self._unseen_yet(leg, observation):
+            return unseen
         if leg.acted:
-            observation.positions()  # tells whose can't be read
-            return self._unseen_yet(leg, observation) or self._reconciled(leg, observation)
-        now = evidence.with_after((leg.holding,), observation.positions(), self.today)
+            return self._reconciled(leg, observation)
+        now = evidence.with_after((leg.holding,), positions, self.today)
         if not now[0].after:
             return Step(Status.NOTHING_OPEN, holdings=now)
         if leg.closes and leg.closes[-1].outcome == Refused.outcome:

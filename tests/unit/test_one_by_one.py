@@ -1,19 +1,22 @@
 """A flatten that is made of several calls, beside others and while the clock jumps: each leg keeps the rules of a close."""
 
 import time
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from sqlalchemy import update
 
-from app.domain.commands import FlattenEverything, FlattenMatching
+from app.domain.commands import ClosePosition, FlattenEverything, FlattenMatching
 from app.domain.failures import BrokerError, NotSent, Refused, Throttled
+from app.domain.positions import Holding, Position, Report
 from app.ledger import tables
 from app.ledger.connection import Ledger
 from app.ledger.types import from_now
 from tests.desk import LOST, Desk, raises
 from tests.shop import MES, SIM, Shop, came_to, whole
 from tests.unit.test_clock import HOLD, Jumping, clock, held_for_a_moment  # noqa: F401 (fixtures)
+from workers.brokers.broker import Call, Page
 
 MNQ = "MNQ 12-26"
 FLATTEN = FlattenMatching("nt8", account=SIM)
@@ -122,3 +125,45 @@ def test_a_leg_that_is_tried_again_after_a_doubt_and_not_sent_is_not_taken_for_d
     shop.wait(60)
 
     assert came_to(shop.history(flatten)) == ends
+
+
+class TwoAccounts(OneByOne):
+    """Read account by account; at the first a close is filled late."""
+
+    refused = False
+
+    def accounts(self, page: str | None = None) -> Call[Page[str]]:  # type: ignore[override]
+        return self._call("accounts", "accounts", lambda: Page(("A", "B")))
+
+    def positions(self, account: str | None = None, page: str | None = None) -> Call[Page[Position]]:
+        def listed() -> Page[Position]:
+            if self.refused and account == "B":
+                raise Refused("403: not yours")
+            return Page(tuple(it for it in self._positions() if it.account == account))
+
+        return self._call("positions", f"positions {account}", listed)
+
+    def close(
+        self, command: ClosePosition, holding: Holding | None, quantity: Decimal | None
+    ) -> Call[Report]:
+        late = command.account == "A"
+        return self._call("close", "close A", Report) if late else super().close(command, holding, quantity)
+
+
+def test_a_position_whose_account_cant_be_read_for_a_while_is_not_taken_for_closed(ledger: Ledger) -> None:
+    desk = TwoAccounts()
+    desk.hold("A", MES, 10)
+    desk.hold("B", MES, 7)
+    desk.script("close", lambda act: act(), raises(Throttled("too fast", retry_after=1)))
+    shop = Shop(ledger, desk)
+    (flatten,) = shop.take(FlattenEverything("nt8"))
+    shop.execution.step()
+    desk.refused = True
+    shop.wait(1)
+    desk.refused = False
+    shop.wait(3)
+    desk.trade("A", MES, -10)
+    shop.wait(120)
+
+    assert desk.book == {}
+    assert came_to(shop.history(flatten)) == ("closed", None)
