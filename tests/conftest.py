@@ -52,10 +52,13 @@ def newest_postgres_server() -> Iterator[str]:
 
 
 def _running(server: PostgresServer) -> Iterator[str]:
-    server.start()
-    _let_it_be_quick(server.url)
-    yield server.url
-    server.end()
+    try:
+        server.start()
+        _let_it_be_quick(server.url)
+        yield server.url
+        server.stop()
+    finally:
+        server.end()
 
 
 def _let_it_be_quick(server: str) -> None:

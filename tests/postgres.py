@@ -23,9 +23,9 @@ CONNECTIONS = 60
 
 
 def of_the_system() -> Path | None:
-    """Where Debian keeps the programs of its PostgreSQL, an older one than the package's; None: there is none."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda it: int(it.parent.name))
-    return found[0] if found else None
+    """Where Debian keeps the programs of its PostgreSQL, an older one than the package's; None: there is no server."""
+    found = [it.parent for it in Path("/usr/lib/postgresql").glob("[0-9]*/bin/initdb")]
+    return min(found, key=lambda it: float(it.parent.name), default=None)
 
 
 class PostgresServer:
@@ -35,8 +35,6 @@ class PostgresServer:
         self, *, durable: bool = False, connections: int = CONNECTIONS, programs: Path | None = None
     ) -> None:
         """`programs`: the folder of another version's; None: those of the package."""
-        self.port = free_port()
-        self.url = f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
         self._folder = Path(tempfile.mkdtemp(prefix="flatwire-pg-"))
         self._process: subprocess.Popen[bytes] | None = None
         self._settings = [f"fsync={'on' if durable else 'off'}", f"max_connections={connections}"]
@@ -46,6 +44,8 @@ class PostgresServer:
             # As root it won't run.
             self._programs, self._user = programs, "postgres" if os.geteuid() == 0 else None
             self._make()
+        self.port = free_port()  # as late as can be: others look for one too
+        self.url = f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
 
     def _of_the_package(self) -> tuple[Path, str | None]:
         pgserver: Any = pytest.importorskip(
