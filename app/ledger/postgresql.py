@@ -22,12 +22,12 @@ from app.ledger.types import POSTGRESQL_CLOCK, instant_of
 from app.ledger.waiting import STATEMENT_SECONDS, seconds_left
 
 _MOMENT = f"SELECT {POSTGRESQL_CLOCK}"
-# The number is "claim": any fixed one that is ours.
+# The number is "claim": any fixed one that is ours; as a decimal, since no server before 16 reads another.
 _TURN = f"(SELECT pg_advisory_xact_lock({0x636C61696D})) AS turn"
 _MOMENT_IN_TURN = f"{_MOMENT} FROM {_TURN}"
 
 OLDEST = 12
-"""The first version that this works on; the tests were run on it and on each since."""
+"""The first version that this works on, as the ledger's tests did when they were tried on it."""
 ASKED_AGAIN = 2.0
 """Seconds after its last answer at which a connection is asked whether it lives before it is used."""
 SILENCE = 1000
