@@ -47,15 +47,18 @@ def locked_postgres(server: PostgresServer) -> Iterator[None]:
 @contextmanager
 def postgres_without_a_free_connection(server: PostgresServer) -> Iterator[None]:
     """Others hold all that there are, those that Flatwire had among them."""
-    with ExitStack() as others:
-        operator = others.enter_context(psycopg.connect(server.url, autocommit=True))
-        ours = " FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND application_name <> 'other'"
-        ours += " AND backend_type = 'client backend'"
-        # The workers ask for theirs again meanwhile.
-        while operator.execute(f"SELECT count(pg_terminate_backend(pid)){ours}").fetchone() != (0,):
+    terminated = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+    terminated += " WHERE application_name <> 'other' AND backend_type = 'client backend'"
+    others: list[psycopg.Connection] = []
+    with (
+        ExitStack() as held,
+        psycopg.connect(server.url, autocommit=True, application_name="other") as operator,
+    ):
+        # Until each is another's: one that was terminated takes a while to go, and ours ask again meanwhile.
+        while len(others) < CONNECTIONS - 1:
+            operator.execute(terminated)
             with suppress(psycopg.OperationalError):
-                for _ in range(CONNECTIONS):
-                    others.enter_context(psycopg.connect(server.url, application_name="other"))
+                others.append(held.enter_context(psycopg.connect(server.url, application_name="other")))
         yield
 
 
