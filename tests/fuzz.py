@@ -17,7 +17,7 @@ from pathlib import Path
 import structlog
 
 from tests.unit.test_alerts import CORPORA
-from tests.web import API_TOKEN, SECRETS_OF, Door, closing_ledger, web_app
+from tests.web import API_TOKEN, SECRETS_OF, Door, closing_ledger, give, web_app
 
 TEXTS, SEED = 100_000, 20261121
 NASTY = (
@@ -134,7 +134,7 @@ def main(count: int, seed: int) -> int:
             name: hook for name, hook in app.extensions["flatwire_hooks"].items() if name != "calm"
         }
         with closing_ledger(f"sqlite:///{folder}/first.db") as ledger:
-            app.extensions["flatwire_ledger"] = ledger
+            give(app, ledger)
             door = Door(app, ledger)
             for body, path, bearer, headers in deliveries(count, chance):
                 address = f"198.51.{chance.randrange(256)}.{chance.randrange(256)}"

@@ -9,10 +9,11 @@ from sqlalchemy import text
 from app.domain.commands import ClosePosition, Command, Quantity
 from app.domain.venues import VENUES
 from app.ledger.connection import Ledger
+from app.ledger.delivery import Delivery, Wish, new_id
 from app.ledger.due import seconds_to_next_due
-from app.ledger.intake import Delivery, Wish, accept, new_id
 from app.ledger.readers import CommandHistory, command_history
 from config.file import BrokerSettings
+from tests.taking import accept
 from workers.execution import Execution
 
 TODAY = date(2026, 11, 20)

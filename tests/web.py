@@ -13,6 +13,7 @@ from werkzeug.test import TestResponse
 
 from app.ledger import tables
 from app.ledger.connection import Ledger
+from app.ledger.intake import Intake
 from app.ledger.migration import migrate
 from app.web import create_app
 from config.environment import load
@@ -157,6 +158,12 @@ def web_app(folder: Path) -> Flask:
     app = create_app(load(Role.WEB, environ))
     app.extensions["flatwire_ledger"].dispose()
     return app
+
+
+def give(app: Flask, ledger: Ledger) -> None:
+    """Let the application work on this ledger."""
+    app.extensions["flatwire_ledger"] = ledger
+    app.extensions["flatwire_intake"] = Intake(ledger, app.extensions["flatwire_doorbell"].ring)
 
 
 @contextmanager

@@ -10,7 +10,8 @@ import structlog
 from app.alerts.schedules import Schedule
 from app.ledger import condition, schedules
 from app.ledger.connection import Ledger, LedgerUnavailable
-from app.ledger.intake import BY_SCHEDULE, Delivery, Taken, Wish, accept_of_schedule
+from app.ledger.delivery import Delivery, Wish
+from app.ledger.intake import BY_SCHEDULE, accept_of_schedule
 from workers.stopping import Stopping
 
 log = structlog.get_logger(__name__)
@@ -111,7 +112,7 @@ class Scheduling:
             alert=taken.alert,
             commands=len(taken.commands),
         )
-        self._ring(_waiting(taken))
+        self._ring(taken.to_ring_for)
 
 
 def _late(schedule: Schedule, run: datetime, moment: datetime) -> bool:
@@ -138,7 +139,3 @@ def _late_wish(schedule: Schedule, run: datetime) -> Wish:
     """It is committed as expired: it asks for a person, who may retry it."""
     hint = f"no worker saw to this run of schedule {schedule.name} within {schedule.late:g} s (its late)"
     return replace(_wish(schedule), fired_at=run, max_lag=schedule.late, stale_hint=hint)
-
-
-def _waiting(taken: Taken) -> list[str]:
-    return [row.id for row in taken.commands if row.settled_at is None]

@@ -3,12 +3,12 @@
 import re
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, event
+from sqlalchemy import Connection, Engine, Row, Table, event
 from sqlalchemy.dialects import postgresql as postgresql_dialect
 from sqlalchemy.dialects import sqlite as sqlite_dialect
 from sqlalchemy.engine import URL, make_url
@@ -128,15 +128,15 @@ class Ledger:
         self.engine.dispose()
 
 
-def insert_once(connection: Connection, table: Table, row: Mapping[str, Any]) -> bool:
-    """Add a row, unless there is one with its key. Whether it was added."""
-    return connection.execute(_insert_once(connection.dialect.name, table), row).first() is not None
+def insert_once(connection: Connection, table: Table, *rows: Mapping[str, Any]) -> Sequence[Row[Any]]:
+    """Add each row, unless there is one with its key. Those that were added."""
+    return connection.execute(_insert_once(connection.dialect.name, table), rows).all()
 
 
 @cache
 def _insert_once(dialect: str, table: Table) -> Any:
     insert_into = sqlite_dialect.insert if dialect == "sqlite" else postgresql_dialect.insert
-    return insert_into(table).on_conflict_do_nothing().returning(*table.primary_key)
+    return insert_into(table).on_conflict_do_nothing().returning(*table.c)
 
 
 def normalised(url: str) -> URL:

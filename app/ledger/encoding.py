@@ -27,9 +27,9 @@ from app.ledger.types import decimal_text
 
 
 def columns_of(command: Command, today: date) -> dict[str, Any]:
-    """A command as columns, with its lane: the canonical names of what it could touch."""
-    lane = {} if isinstance(command, FlattenEverything) else _lane(command.account, command.instrument, today)
-    return {**_asked(command), **lane, "urgency": urgency_of(command)}
+    """A command as columns, with its lane: the canonical names of what it could touch. What it does not name is None."""
+    asked = dict.fromkeys(_COMMAND_FIELDS) | _asked(command)
+    return {**asked, **_lane(asked["account"], asked["instrument"], today), "urgency": urgency_of(command)}
 
 
 def _asked(command: Command) -> dict[str, Any]:

@@ -1,129 +1,139 @@
-"""Taking alerts in: each becomes one row, however often it is delivered, in one transaction with its commands."""
+"""Taking alerts in: each becomes one row, however often it is delivered, and is committed with its commands."""
 
-import hashlib
-import secrets
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from types import SimpleNamespace
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, case, exists, insert, select, update
+from sqlalchemy import Connection, update
 
 from app.domain.commands import Command
-from app.domain.statuses import Attention, Status
-from app.ledger import once, tables
-from app.ledger.connection import Ledger, insert_once
-from app.ledger.encoding import columns_of
-from app.ledger.events import record
-from app.ledger.once import Key
-from app.ledger.transaction import moment_of
-from app.ledger.types import Json
-
-# Statements are made once: to make one takes longer than to carry it out.
-_earlier = tables.alerts.alias("earlier")
-_of_sender = exists(
-    select(_earlier.c.seq).where(
-        _earlier.c.hook == bindparam("at"), _earlier.c.sender_id == bindparam("sender")
-    )
-)
-_WARNED, _WARNED_OF_ID = bindparam("warned", type_=Json()), bindparam("warned_of_id", type_=Json())
-# With its warnings as they are if the sender's id was there before: to ask for that would be one more way and back.
-_ALERT = (
-    insert(tables.alerts)
-    .values(warnings=case((_of_sender, _WARNED_OF_ID), else_=_WARNED))
-    .returning(tables.alerts.c.warnings)
-)
-_COMMAND = insert(tables.commands).inline()
-_BLANK: dict[str, Any] = dict.fromkeys(tables.commands.c.keys())
+from app.ledger import arrivals, once, tables
+from app.ledger.arrivals import Arrival
+from app.ledger.connection import Ledger, LedgerUnavailable
+from app.ledger.delivery import Delivery, Taken, Wish
+from app.ledger.events import record, told_last
+from app.ledger.once import Key, KeyReused
+from app.ledger.waiting import one_deadline, seconds_left
 
 OPERATORS_HOOK = "(operator)"
 """What stands for the hook of what an operator asks for: no hook can be named so."""
-_ID_REUSED = {
-    "field": "id",
-    "message": "id_reused",
-    "hint": "make it unique: {{strategy.order.id}}-{{timenow}}",
-}
 BY_SCHEDULE = "(schedule) "
 """What stands before a schedule's name where an alert says by which secret it came."""
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """One delivery of an alert, authenticated."""
+@dataclass(slots=True, eq=False)
+class _Offered:
+    """An alert at the door, and what became of it."""
 
-    hook: str
-    body: bytes
-    text: str
-    """The text to keep: no secret in it."""
-    secret_label: str
-    source_address: str | None = None
-    header_key: str | None = None
-    """The sender's `Idempotency-Key` or `webhook-id`, if there was one."""
-
-    @property
-    def digest(self) -> str:
-        return hashlib.sha256(self.body).hexdigest()
-
-    def keyed(self, key: str) -> "Delivery":
-        """The same delivery with the sender's key of a header."""
-        return replace(self, header_key=key)
+    arrival: Arrival
+    key: Key
+    became: Taken | Exception | None = None
+    """None: it waits."""
+    given_up: bool = False
+    """Whoever brought it waits no more."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What an accepted alert asks for, and for how long it is wanted."""
+class Intake:
+    """Takes alerts in for a whole process: those that wait at the same moment are committed together.
 
-    commands: Sequence[Command]
-    warnings: Sequence[dict[str, Any]] = ()
-    sender_id: str | None = None
-    fired_at: datetime | None = None
-    max_age: float = 300
-    max_lag: float | None = None
-    """Seconds from firing to arrival after which the sender wants it no more; None: `max_age` decides."""
-    stale_hint: str | None = None
-    """What to change in the alert, should it be too old."""
-    dedupe_window: float = 30
-    symbol: str | None = None
-    """The sender's name of the instrument, where the venue has another."""
-    ignored: str | None = None
-    """Why it asks for nothing; None: it does."""
-    dry_run: bool = False
-    """Its commands are kept to be shown, and are never sent."""
+    A transaction of ten takes hardly longer than one of one, and each of the ten waits for one instead of up to ten.
+    Workers are rung for once they are committed, before the log is told: somebody waits for them.
+    """
 
-    def too_old(self, moment: datetime) -> bool:
-        longest = self.max_age if self.max_lag is None else min(self.max_age, self.max_lag)
-        return self.fired_at is not None and self.fired_at + timedelta(seconds=longest) <= moment
+    def __init__(self, ledger: Ledger, ring: Callable[[Iterable[str]], object]) -> None:
+        """`ring`: tells workers of these ids of commands; it never raises."""
+        self._ledger = ledger
+        self._ring = ring
+        self._turn = threading.Lock()
+        self._waiting: deque[_Offered] = deque()
 
+    def accept(self, delivery: Delivery, wish: Wish) -> Taken:
+        """The alert and its commands, committed; or the first one, if this is a repeat of it.
 
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """What became of a delivery."""
-
-    alert: str
-    commands: Sequence[Any]
-    """Their columns as attributes."""
-    duplicate: bool = False
-    warnings: Sequence[dict[str, Any]] = ()
-
-
-def accept(ledger: Ledger, delivery: Delivery, wish: Wish) -> Taken:
-    """The alert and its commands, committed; or the first one, if this is a repeat of it. Raises KeyReused."""
-    with ledger.writing(awaited=True) as connection:
-        moment = moment_of(connection)
-        alert = new_id()
-        key, shown_only = _key(delivery, wish), wish.dry_run
-        first = once.claim(connection, key, alert, moment, asks=bool(wish.commands), dry_run=shown_only)
-        if first is not None:
-            _count_delivery(connection, first)
-            return Taken(first, once.commands_of(connection, first), duplicate=True)
-        warnings = [*wish.warnings, *_stale(wish, moment)]
+        Raises KeyReused, LedgerUnavailable.
+        """
         outcome = "ignored" if wish.ignored else "accepted"
-        warnings = _insert_alert(
-            connection, alert, delivery, moment, outcome, warnings, wish.sender_id, wish.ignored
-        )
-        rows = [_insert_command(connection, alert, delivery, it, wish, moment) for it in wish.commands]
-        return Taken(alert, rows, warnings=warnings)
+        arrival = Arrival(delivery, wish, outcome=outcome, reason=wish.ignored)
+        mine = _Offered(arrival, once.key_of(delivery, wish))
+        self._waiting.append(mine)
+        with one_deadline(), told_last():
+            if waiting := self._committed(mine):
+                self._ring(waiting)
+        if isinstance(mine.became, Taken):
+            return mine.became
+        assert mine.became is not None, "its turn has come, in this thread or in another"
+        raise mine.became
+
+    def _committed(self, mine: _Offered) -> list[str]:
+        """See to it that this one is taken in: by this thread, with all that wait, unless another one did.
+
+        The commands to ring for. Raises LedgerUnavailable if its turn does not come in time.
+        """
+        if not self._turn.acquire(timeout=seconds_left() or 0):
+            mine.given_up = True
+            raise LedgerUnavailable("the ledger is busy")
+        try:
+            if mine.became is not None:
+                return []
+            batch = [self._waiting.popleft() for _ in range(len(self._waiting))]
+            batch = [it for it in batch if not it.given_up]
+            self._take(batch)
+        finally:
+            self._turn.release()
+        return [row for it in batch if isinstance(it.became, Taken) for row in it.became.to_ring_for]
+
+    def _take(self, batch: Sequence[_Offered]) -> None:
+        """All in one transaction; if one of them can't be written, which is a bug, each in one of its own."""
+        try:
+            taken = _commit(self._ledger, batch)
+        except Exception as exc:
+            if len(batch) > 1 and not isinstance(exc, LedgerUnavailable):
+                for it in batch:
+                    self._take([it])
+                return
+            taken = [exc] * len(batch)
+        for it, became in zip(batch, taken, strict=True):
+            it.became = became
+
+
+def _commit(ledger: Ledger, batch: Sequence[_Offered]) -> list[Taken | Exception]:
+    with ledger.writing(awaited=True) as connection:
+        return _accepted(connection, batch)
+
+
+def _accepted(connection: Connection, batch: Sequence[_Offered]) -> list[Taken | Exception]:
+    """What became of each, once this is committed."""
+    new = once.claim(connection, {it.arrival.alert: it.key for it in batch})
+    found: dict[str, Taken | Exception] = {}
+    first = [it.arrival for it in batch if it.arrival.alert in new]
+    for taken in arrivals.write(connection, first):
+        found[taken.alert] = taken
+    # Locked in the order of their keys, as they are claimed.
+    for it in sorted((it for it in batch if it.arrival.alert not in new), key=lambda it: it.key.key):
+        found[it.arrival.alert] = _taken_again(connection, it)
+    return [found[it.arrival.alert] for it in batch]
+
+
+def _taken_again(connection: Connection, offered: _Offered) -> Taken | KeyReused:
+    """What becomes of one that may be a repeat."""
+    arrival = offered.arrival
+    asks, shown_only = bool(arrival.wish.commands), arrival.wish.dry_run
+    try:
+        first = once.first_of(connection, arrival.alert, offered.key, asks=asks, dry_run=shown_only)
+    except KeyReused as exc:
+        return exc
+    if first is None:
+        (taken,) = arrivals.write(connection, [arrival])
+        return taken
+    alerts = tables.alerts
+    connection.execute(update(alerts).where(alerts.c.id == first).values(deliveries=alerts.c.deliveries + 1))
+    rows = once.commands_of(connection, first)
+    for row in rows:
+        record(connection, row.id, "delivered_again", row.hook, alert=first)
+    return Taken(first, rows, duplicate=True)
 
 
 def accept_of_operator(
@@ -131,151 +141,28 @@ def accept_of_operator(
 ) -> Taken:
     """An operator's own command, through the same ledger: an alert of its own at no hook."""
     delivery = Delivery(OPERATORS_HOOK, text.encode(), text, secret_label=actor, source_address=None)
+    arrival = Arrival(delivery, Wish([command], max_age=max_age), reason=reason, actor=actor)
     with ledger.writing() as connection:
-        moment = moment_of(connection)
-        alert, wish = new_id(), Wish([command], max_age=max_age)
-        _insert_alert(connection, alert, delivery, moment, "accepted", (), None, reason)
-        return Taken(alert, [_insert_command(connection, alert, delivery, command, wish, moment, actor)])
+        (taken,) = arrivals.write(connection, [arrival])
+        return taken
 
 
 def accept_of_schedule(
     ledger: Ledger, delivery: Delivery, wish: Wish, name: str, run: datetime
 ) -> Taken | None:
     """A run of a schedule as an alert to its hook; None: somebody has seen to this run already."""
+    arrival = Arrival(delivery, wish, actor=f"schedule {name}")
+    key = Key(f"{BY_SCHEDULE}{name} {run.isoformat()}", delivery.digest, None)
     with ledger.writing() as connection:
-        moment = moment_of(connection)
-        alert = new_id()
-        key = {"key": f"{BY_SCHEDULE}{name} {run.isoformat()}", "alert": alert, "body": delivery.digest}
-        if not insert_once(connection, tables.alert_keys, key):
+        if not once.claim(connection, {arrival.alert: key}):
             return None
-        warnings = [*wish.warnings, *_stale(wish, moment)]
-        _insert_alert(connection, alert, delivery, moment, "accepted", warnings, None)
-        actor = f"schedule {name}"
-        rows = [_insert_command(connection, alert, delivery, it, wish, moment, actor) for it in wish.commands]
-        return Taken(alert, rows, warnings=warnings)
+        (taken,) = arrivals.write(connection, [arrival])
+        return taken
 
 
 def refuse(ledger: Ledger, delivery: Delivery, reason: str, errors: Sequence[dict[str, Any]]) -> str:
     """Keep an alert that was authenticated and not taken, with the reason. Its id."""
+    arrival = Arrival(delivery, Wish(()), outcome="refused", reason=reason, errors=errors)
     with ledger.writing(awaited=True) as connection:
-        alert = new_id()
-        moment = moment_of(connection)
-        _insert_alert(connection, alert, delivery, moment, "refused", (), None, reason, errors)
-        return alert
-
-
-def new_id() -> str:
-    return secrets.token_hex(16)
-
-
-def _key(delivery: Delivery, wish: Wish) -> Key:
-    """What tells this alert from others, and for how long (design, Once)."""
-    hook, body = delivery.hook, delivery.digest
-    if delivery.header_key is not None:
-        return Key(f"{hook} header {_digest(delivery.header_key)}", body, None)
-    if wish.sender_id is not None:
-        lasts = max(wish.max_age, wish.dedupe_window)
-        return Key(f"{hook} id {_digest(wish.sender_id)} {body}", body, lasts)
-    return Key(f"{hook} body {body}", body, wish.dedupe_window)
-
-
-def _stale(wish: Wish, moment: datetime) -> list[dict[str, Any]]:
-    if not wish.too_old(moment):
-        return []
-    hint = wish.stale_hint or "check the sender's clock, and what delays its alerts"
-    return [{"field": "time", "message": "too_old", "hint": hint}]
-
-
-def _count_delivery(connection: Connection, alert: str) -> None:
-    alerts = tables.alerts
-    connection.execute(update(alerts).where(alerts.c.id == alert).values(deliveries=alerts.c.deliveries + 1))
-    for row in once.commands_of(connection, alert):
-        record(connection, row.id, "delivered_again", row.hook, alert=alert)
-
-
-def _insert_alert(
-    connection: Connection,
-    alert: str,
-    delivery: Delivery,
-    moment: datetime,
-    outcome: str,
-    warnings: Sequence[dict[str, Any]],
-    sender_id: str | None,
-    reason: str | None = None,
-    errors: Sequence[dict[str, Any]] = (),
-) -> list[dict[str, Any]]:
-    """The warnings that were kept: one more if the sender's id is not new to the hook."""
-    sender = None if sender_id is None else _digest(sender_id)
-    row = {
-        "id": alert,
-        "hook": delivery.hook,
-        "received_at": moment,
-        "outcome": outcome,
-        "reason": reason,
-        "errors": list(errors),
-        "warned": list(warnings),
-        "warned_of_id": [_ID_REUSED, *warnings],
-        "text": delivery.text,
-        "size": len(delivery.body),
-        "source_address": delivery.source_address,
-        "secret_label": delivery.secret_label,
-        "sender_id": sender,
-        "at": delivery.hook,
-        "sender": sender,
-        "deliveries": 1,
-    }
-    kept: list[dict[str, Any]] = connection.execute(_ALERT, row).scalar_one()
-    return kept
-
-
-def _insert_command(
-    connection: Connection,
-    alert: str,
-    delivery: Delivery,
-    command: Command,
-    wish: Wish,
-    moment: datetime,
-    actor: str | None = None,
-) -> SimpleNamespace:
-    """What was written. `actor` is who asks for it; None: its hook."""
-    actor = actor or delivery.hook
-    expires_at = (wish.fired_at or moment) + timedelta(seconds=wish.max_age)
-    status, reason, attention = _at_first(wish, moment)
-    command_id = new_id()
-    row = {
-        "id": command_id,
-        "alert": alert,
-        "hook": delivery.hook,
-        **columns_of(command, moment.date()),
-        "status": status,
-        "reason": reason,
-        "attention": attention,
-        "accepted_at": moment,
-        "expires_at": expires_at,
-        "settled_at": moment if status.final else None,
-        "due_at": None if status.final else moment,
-        "fence": 0,
-        "fixed": False,
-        "dry_run": wish.dry_run,
-    }
-    connection.execute(_COMMAND, row)
-    symbol = {"symbol": wish.symbol} if wish.symbol else None
-    record(connection, command_id, "accepted", actor, symbol, alert=alert)
-    if status.final:
-        record(connection, command_id, "status", actor, {"from": Status.QUEUED, "to": status})
-    return SimpleNamespace(**_BLANK | row)
-
-
-def _at_first(wish: Wish, moment: datetime) -> tuple[Status, str | None, Attention | None]:
-    """The status of a new command, the reason, and whether somebody must look."""
-    if wish.too_old(moment):
-        hint = f"; {wish.stale_hint}" if wish.stale_hint else ""
-        reason = f"too old: it fired at {wish.fired_at:%Y-%m-%dT%H:%M:%SZ}{hint}"
-        return Status.EXPIRED, reason, None if wish.dry_run else Attention.EXPIRED
-    if wish.dry_run:
-        return Status.CANCELLED, "shadow mode: its hook has dry_run = true, and sends nothing", None
-    return Status.QUEUED, None, None
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+        arrivals.write(connection, [arrival])
+    return arrival.alert

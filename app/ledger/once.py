@@ -1,6 +1,6 @@
 """What makes one alert of several deliveries: a key that is somebody's for a while, or as long as the ledger."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -10,7 +10,9 @@ from sqlalchemy import Connection, Row, bindparam, select, update
 from app.domain.statuses import Status
 from app.ledger import tables
 from app.ledger.connection import insert_once
+from app.ledger.delivery import Delivery, Wish, digest
 from app.ledger.events import record
+from app.ledger.transaction import moment_of
 
 _COMMANDS_OF = (
     select(tables.commands)
@@ -38,28 +40,34 @@ class KeyReused(Exception):
         self.alert = alert
 
 
-def claim(
-    connection: Connection, key: Key, alert: str, moment: datetime, *, asks: bool, dry_run: bool
-) -> str | None:
-    """None if the alert is new and the key is now its; else the id of the first one with this key. Raises KeyReused.
+def key_of(delivery: Delivery, wish: Wish) -> Key:
+    """What tells this alert from others, and for how long (design, Once)."""
+    hook, body = delivery.hook, delivery.digest
+    if delivery.header_key is not None:
+        return Key(f"{hook} header {digest(delivery.header_key)}", body, None)
+    if wish.sender_id is not None:
+        lasts = max(wish.max_age, wish.dedupe_window)
+        return Key(f"{hook} id {digest(wish.sender_id)} {body}", body, lasts)
+    return Key(f"{hook} body {body}", body, wish.dedupe_window)
 
-    `asks`: whether it asks for anything; `dry_run`: whether what it asks for is only to be shown.
+
+def claim(connection: Connection, keys: Mapping[str, Key]) -> set[str]:
+    """Those of these alerts that are new: each has its key now. The keys of the others are another's."""
+    moment = moment_of(connection)
+    rows = [_row(alert, key, moment) for alert, key in keys.items()]
+    # In the same order everywhere, lest two transactions wait for each other's.
+    rows.sort(key=lambda row: row["key"])
+    return {row.alert for row in insert_once(connection, tables.alert_keys, *rows)}
+
+
+def first_of(connection: Connection, alert: str, key: Key, *, asks: bool, dry_run: bool) -> str | None:
+    """The alert that has this key; None: nothing came of it, and now the key is this one's. Raises KeyReused.
+
+    `asks`: whether this one asks for anything; `dry_run`: whether what it asks for is only to be shown.
+    Whoever has the key is committed by now, or of this transaction: `claim` waited for it.
     """
-    row = {
-        "key": key.key,
-        "alert": alert,
-        "body": key.body,
-        "expires_at": None if key.seconds is None else moment + timedelta(seconds=key.seconds),
-    }
-    if insert_once(connection, tables.alert_keys, row):
-        return None
-    return _of_another(connection, row, moment, asks=asks, dry_run=dry_run)
-
-
-def _of_another(
-    connection: Connection, row: dict[str, Any], moment: datetime, *, asks: bool, dry_run: bool
-) -> str | None:
-    """Another delivery holds the key. It is committed by now: the insert waited for it."""
+    moment = moment_of(connection)
+    row = _row(alert, key, moment)
     mine = tables.alert_keys.c.key == row["key"]
     found = connection.execute(select(tables.alert_keys).where(mine).with_for_update()).one()
     if found.expires_at is None and found.body != row["body"]:
@@ -75,6 +83,11 @@ def _of_another(
         _pass_on(connection, found.alert, row["alert"])
     connection.execute(update(tables.alert_keys).where(mine).values(row))
     return None
+
+
+def _row(alert: str, key: Key, moment: datetime) -> dict[str, Any]:
+    ends = None if key.seconds is None else moment + timedelta(seconds=key.seconds)
+    return {"key": key.key, "alert": alert, "body": key.body, "expires_at": ends}
 
 
 def commands_of(connection: Connection, alert: str) -> Sequence[Row[Any]]:

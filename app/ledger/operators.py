@@ -12,9 +12,9 @@ from app.domain.statuses import UNSETTLED, Attention, Status
 from app.ledger import tables
 from app.ledger.claim import MAY_HAVE_ACTED
 from app.ledger.connection import Ledger
+from app.ledger.delivery import new_id
 from app.ledger.encoding import columns_of, command_of
 from app.ledger.events import record
-from app.ledger.intake import new_id
 from app.ledger.once import accepted_anew
 from app.ledger.overdue import unprotected
 from app.ledger.superseding import tell_of_superseded

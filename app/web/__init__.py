@@ -13,6 +13,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app.ledger.connection import Ledger, LedgerUnavailable
+from app.ledger.intake import Intake
 from app.ledger.schema import check_schema
 from app.queueing import Doorbell
 from app.web import access, answers, api
@@ -119,7 +120,9 @@ def _open(app: Flask, settings: Settings) -> None:
     app.extensions["flatwire_strangers"] = Strangers()
     app.extensions["flatwire_logins"] = MovingWindowRateLimiter(MemoryStorage())
     app.extensions["flatwire_hook_rates"] = MovingWindowRateLimiter(MemoryStorage())
-    app.extensions["flatwire_doorbell"] = Doorbell(settings.redis_url, tls_verify=settings.redis_tls_verify)
+    doorbell = Doorbell(settings.redis_url, tls_verify=settings.redis_tls_verify)
+    app.extensions["flatwire_doorbell"] = doorbell
+    app.extensions["flatwire_intake"] = Intake(ledger, doorbell.ring)
 
 
 def _handle_errors(app: Flask) -> None:

@@ -14,7 +14,7 @@ from app.alerts.errors import AlertRefused, UnreadableAlert, WrongAlert
 from app.alerts.grammar import fields_of
 from app.alerts.hooks import Hook
 from app.alerts.redaction import secret_named_in
-from app.ledger.intake import Delivery
+from app.ledger.delivery import Delivery
 from app.strict import Fault, did_you_mean
 
 LARGEST_BODY = 16 * 1024

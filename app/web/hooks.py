@@ -22,13 +22,11 @@ from app.alerts.hooks import Hook
 from app.alerts.mapping import Request, request_of
 from app.alerts.redaction import kept_text, without
 from app.ledger.connection import Ledger
+from app.ledger.delivery import Delivery, Taken, Wish
 from app.ledger.encoding import columns_of
-from app.ledger.events import told_last
-from app.ledger.intake import Delivery, Taken, Wish, accept, refuse
+from app.ledger.intake import Intake, refuse
 from app.ledger.once import KeyReused
-from app.ledger.readers import Record
 from app.ledger.waiting import one_deadline
-from app.queueing import Doorbell
 from app.strict import Fault
 from app.web.delivered import (
     LARGEST_BODY,
@@ -191,8 +189,8 @@ def _answer(
         if dry_run:
             return _rehearsed(asked)
         wish = _wish(asked, hook)
-    with told_last():  # a worker is rung for first
-        return _taken(hook, accept(_ledger(), with_header_key(delivery), wish), wish)
+    intake: Intake = current_app.extensions["flatwire_intake"]
+    return _taken(hook, intake.accept(with_header_key(delivery), wish), wish)
 
 
 def _check_names(asked: Request, secret: str) -> None:
@@ -214,8 +212,7 @@ def _taken(hook: Hook, taken: Taken, wish: Wish) -> tuple[dict[str, Any], int]:
     if taken.duplicate:
         log.info("alert_repeated", hook=hook.name, alert=taken.alert)
         return {"status": "duplicate", "alert": taken.alert, "commands": summaries}, 200
-    with structlog.contextvars.bound_contextvars(alert=taken.alert):
-        _ring(taken.commands)  # that it was accepted is logged, with each of its commands
+    # That it was accepted is logged with each of its commands.
     return {
         "status": "accepted",
         "alert": taken.alert,
@@ -247,11 +244,6 @@ def _rehearsed(asked: Request) -> tuple[dict[str, Any], int]:
         "commands": [planned_summary(columns_of(command, today)) for command in asked.commands],
         "warnings": [warning.as_dict() for warning in asked.warnings],
     }, 200
-
-
-def _ring(commands: Sequence[Record]) -> None:
-    doorbell: Doorbell = current_app.extensions["flatwire_doorbell"]
-    doorbell.ring(row.id for row in commands if row.settled_at is None)
 
 
 def _ledger() -> Ledger:

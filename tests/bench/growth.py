@@ -24,7 +24,7 @@ from app.domain.venues import VENUES
 from app.ledger import tables
 from app.ledger.claims import Claims
 from app.ledger.connection import Ledger
-from app.ledger.intake import Delivery, Wish, accept, new_id
+from app.ledger.delivery import Delivery, Wish, new_id
 from app.ledger.migration import migrate
 from app.ledger.types import now
 from config.environment import User
@@ -34,7 +34,8 @@ from tests.bench.figures import Aim, Figure, Finding
 from tests.bench.history import A_DAY, fill
 from tests.bench.setting import Bench
 from tests.running import _HASH, PASSWORD
-from tests.web import API_TOKEN, SECRET, web_app
+from tests.taking import accept
+from tests.web import API_TOKEN, SECRET, give, web_app
 from workers.brokers.registry import broker_of
 from workers.execution import Execution
 from workers.stopping import Stopping
@@ -172,7 +173,7 @@ def _place(bench: Bench, kind: str, count: int) -> Iterator[Place]:
 def _client(folder: Path, ledger: Ledger) -> FlaskClient:
     """Of the application on this ledger, and logged in."""
     app = web_app(folder)
-    app.extensions["flatwire_ledger"] = ledger
+    give(app, ledger)
     app.extensions["flatwire_users"]["ada"] = User("ada", "operator", Secret(_HASH))
     app.extensions["flatwire_logins"] = MovingWindowRateLimiter(MemoryStorage())
     app.config["WTF_CSRF_ENABLED"] = False

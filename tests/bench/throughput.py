@@ -18,11 +18,12 @@ from sqlalchemy import select
 
 from app.domain.commands import ClosePosition
 from app.ledger import tables
-from app.ledger.intake import Delivery, Wish, accept
+from app.ledger.delivery import Delivery, Wish
 from app.queueing import QUEUE, Doorbell
 from tests.bench.figures import Figure, Finding, Note
 from tests.bench.setting import Bench, Setting, setting
 from tests.running import eventually
+from tests.taking import accept
 
 WORKERS = (1, 2, 4)
 AT_ONCE = 100

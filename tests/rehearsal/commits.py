@@ -10,9 +10,10 @@ from sqlalchemy import func, select
 from app.domain.commands import ClosePosition
 from app.ledger import tables
 from app.ledger.connection import Ledger, LedgerUnavailable
-from app.ledger.intake import Delivery, Wish, accept
+from app.ledger.delivery import Delivery, Wish
 from tests.cutting import Cut, CuttingProxy, Direction, Watched, Way
 from tests.postgres import PostgresServer
+from tests.taking import accept
 
 AT_ONCE = 12
 WISH = Wish([ClosePosition("nt8", "Sim101", "MES 12-26")])

@@ -8,7 +8,7 @@ from flask import Flask
 from app.ledger.connection import Ledger
 from app.web.answers import Answers
 from app.web.strangers import Strangers
-from tests.web import Door, closing_ledger, web_app
+from tests.web import Door, closing_ledger, give, web_app
 
 
 @pytest.fixture(scope="session")
@@ -19,7 +19,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Flask:
 @pytest.fixture
 def door(app: Flask, ledger: Ledger, database_url: str) -> Iterator[Door]:
     with closing_ledger(database_url, threads=24) as own:
-        app.extensions["flatwire_ledger"] = own
+        give(app, own)
         app.extensions["flatwire_strangers"] = Strangers()
         app.extensions["flatwire_answers"] = Answers()
         yield Door(app, ledger)

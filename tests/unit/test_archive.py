@@ -16,14 +16,16 @@ from app.ledger import archive, notices, readers, tables
 from app.ledger.archive import Document
 from app.ledger.claims import Claims
 from app.ledger.connection import Ledger
+from app.ledger.delivery import Delivery, Wish
 from app.ledger.events import record
-from app.ledger.intake import Delivery, Wish, accept, refuse
+from app.ledger.intake import refuse
 from app.ledger.notices import Cause
 from app.ledger.once import KeyReused
 from app.ledger.operators import NoSuchCommand, acknowledge, retry
 from tests.conftest import on_both_databases, on_postgresql
 from tests.desk import LOST, Desk, raises
 from tests.shop import MES, SIM, Shop, part, whole
+from tests.taking import accept
 
 DAYS = 30
 MOMENTS = {

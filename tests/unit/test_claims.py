@@ -18,13 +18,14 @@ from app.ledger.claim import Claim, LeaseLost
 from app.ledger.claims import Claims
 from app.ledger.condition import health, moment
 from app.ledger.connection import Ledger
+from app.ledger.delivery import Delivery, Wish, new_id
 from app.ledger.heartbeats import Heartbeat
-from app.ledger.intake import Delivery, Wish, accept, new_id
 from app.ledger.journal import Journal
 from app.ledger.readers import CommandHistory, command_history
 from app.ledger.step import Answer, Outgoing, Step
 from app.ledger.types import from_now, now
 from tests.conftest import on_both_databases
+from tests.taking import accept
 from workers.findings import settles_in
 
 MES = "MES 12-26"

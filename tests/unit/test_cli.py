@@ -19,7 +19,8 @@ from sqlalchemy import text
 
 from app.cli import main
 from app.ledger.connection import Ledger
-from app.ledger.intake import Delivery, refuse
+from app.ledger.delivery import Delivery
+from app.ledger.intake import refuse
 from app.passwords import fits
 from tests.conftest import on_both_databases
 from tests.mailbox import mailbox

@@ -19,7 +19,7 @@ from sqlalchemy import event, func, select, text
 from app.domain.commands import ClosePosition
 from app.ledger import condition, postgresql, tables
 from app.ledger.connection import Ledger, LedgerUnavailable, insert_once
-from app.ledger.intake import Delivery, Wish, accept
+from app.ledger.delivery import Delivery, Wish
 from app.ledger.migration import migrate
 from app.ledger.transaction import moment_of
 from app.ledger.types import now
@@ -27,6 +27,7 @@ from app.ledger.waiting import FORGOTTEN, PAUSE, TRANSACTION_SECONDS, Breaker
 from tests.conftest import on_both_databases
 from tests.postgres import CONNECTIONS, PostgresServer, of_the_system
 from tests.rehearsal import commits
+from tests.taking import accept
 from tests.web import closing_ledger
 
 PROMISE = 2.5

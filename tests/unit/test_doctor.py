@@ -15,8 +15,8 @@ from app import doctor
 from app.doctor import Finding, Grade
 from app.ledger import condition, tables
 from app.ledger.connection import Ledger
+from app.ledger.delivery import Delivery, Wish
 from app.ledger.heartbeats import Heartbeat
-from app.ledger.intake import Delivery, Wish, accept
 from app.ledger.types import from_now
 from app.queueing import Doorbell
 from config.file import Configuration, Role, read
@@ -24,6 +24,7 @@ from tests.conftest import on_both_databases, on_postgresql
 from tests.running import CONFIGURATION, ROOT, RedisServer, free_port
 from tests.shop import whole
 from tests.simulators.crosstrade import CrossTradeSimulator, Fault
+from tests.taking import accept
 from tests.unit.test_configuration import ENVIRON, GOOD, TELLING, with_hook
 
 

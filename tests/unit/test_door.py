@@ -16,6 +16,7 @@ from werkzeug.test import TestResponse
 
 from app.domain.statuses import Status
 from app.ledger import tables
+from app.ledger.intake import Intake
 from app.ledger.waiting import PAUSE
 from app.web.delivered import LARGEST_BODY
 from tests.conftest import on_both_databases
@@ -52,12 +53,11 @@ def test_a_worker_is_rung_for_once_the_alert_is_kept_and_before_that_is_logged(
 ) -> None:
     rung: list[tuple[list[str], int, list[str]]] = []
 
-    class Bell:
-        def ring(self, ids: Iterable[str]) -> bool:
-            rung.append((list(ids), door.count(), [line["event"] for line in lines]))
-            return True
+    def ring(ids: Iterable[str]) -> None:
+        rung.append((list(ids), door.count(), [line["event"] for line in lines]))
 
-    monkeypatch.setitem(door.app.extensions, "flatwire_doorbell", Bell())
+    intake = Intake(door.app.extensions["flatwire_ledger"], ring)
+    monkeypatch.setitem(door.app.extensions, "flatwire_intake", intake)
     with capture_logs() as lines:
         (command,) = door.send().get_json()["commands"]
 

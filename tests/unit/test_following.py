@@ -128,17 +128,19 @@ def test_what_a_dead_worker_held_and_what_operators_do_is_told(ledger: Ledger, s
     assert lines[-1]["actor"] == "ada"
 
 
-def test_what_is_to_be_told_last_is_told_though_the_block_fails(shop: Shop) -> None:
+def test_what_is_to_be_told_last_is_told_though_the_block_fails(ledger: Ledger, shop: Shop) -> None:
+    (command,) = shop.take(whole())
+
     def failing() -> None:
         with told_last():
-            shop.take(whole())
+            operators.cancel(ledger, command, "ada", "a mistake")
             assert lines == []
             raise ZeroDivisionError
 
     with logged() as lines, pytest.raises(ZeroDivisionError):
         failing()
 
-    assert [line["event"] for line in lines] == ["command_accepted"]
+    assert [line["event"] for line in lines] == ["command_status"]
 
 
 def test_what_was_rolled_back_is_not_told(ledger: Ledger, shop: Shop) -> None:

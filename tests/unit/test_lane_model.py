@@ -21,12 +21,13 @@ from app.ledger import tables
 from app.ledger.claim import Claim
 from app.ledger.claims import Claims
 from app.ledger.connection import Ledger
-from app.ledger.intake import Delivery, Wish, accept, new_id
+from app.ledger.delivery import Delivery, Wish, new_id
 from app.ledger.journal import Journal
 from app.ledger.readers import CommandHistory, command_history
 from app.ledger.step import Answer, Outgoing, Step
 from app.ledger.types import now
 from tests.conftest import on_both_databases
+from tests.taking import accept
 from tests.unit.test_lanes import assert_the_events_tell_it_all
 
 FLIPS = "cs"

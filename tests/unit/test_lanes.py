@@ -24,13 +24,14 @@ from app.ledger import tables
 from app.ledger.claim import Claim
 from app.ledger.claims import Claims
 from app.ledger.connection import Ledger, LedgerUnavailable
-from app.ledger.intake import Delivery, Wish, accept, new_id
+from app.ledger.delivery import Delivery, Wish, new_id
 from app.ledger.journal import Journal
 from app.ledger.readers import CommandHistory, command_history
 from app.ledger.step import Answer, Outgoing, Step
 from app.ledger.types import from_now
 from tests.conftest import on_both_databases
 from tests.running import ROOT
+from tests.taking import accept
 
 ACCOUNTS = ("Sim101", "Sim102", "Sim103")
 INSTRUMENTS = tuple(f"L{n} 12-26" for n in range(8))

@@ -19,11 +19,12 @@ from app.domain.commands import ClosePosition
 from app.ledger import condition, readers, tables
 from app.ledger.claims import Claims
 from app.ledger.connection import Ledger, LedgerUnavailable
-from app.ledger.intake import Delivery, Wish, accept, new_id
+from app.ledger.delivery import Delivery, Wish, new_id
 from app.ledger.migration import migrate
 from app.ledger.schema import SchemaMismatch, check_schema
 from tests.conftest import on_both_databases
 from tests.running import ROOT
+from tests.taking import accept
 
 
 @pytest.fixture

@@ -16,8 +16,9 @@ from app.domain.statuses import Attention, Status
 from app.domain.venues import VENUES
 from app.ledger import notices, questions, tables
 from app.ledger.connection import Ledger
+from app.ledger.delivery import Delivery, Wish, new_id
 from app.ledger.heartbeats import Heartbeat
-from app.ledger.intake import Delivery, Wish, accept, new_id, refuse
+from app.ledger.intake import refuse
 from app.ledger.notices import Cause
 from app.ledger.types import from_now
 from app.messages import is_address, name_of, send
@@ -29,6 +30,7 @@ from tests.conftest import on_both_databases
 from tests.mailbox import Mailbox, mailbox
 from tests.running import free_port
 from tests.shop import whole
+from tests.taking import accept
 from tests.unit.test_claims import set_on
 from workers.watching import Watch
 

@@ -10,11 +10,12 @@ from app.domain.failures import NotSent, OutcomeUnknown, Refused
 from app.domain.positions import Report
 from app.ledger import tables
 from app.ledger.connection import Ledger
-from app.ledger.intake import Delivery, Wish, accept
+from app.ledger.delivery import Delivery, Wish
 from app.ledger.operators import RETRYABLE, NotPossible, retry
 from tests.conftest import on_both_databases
 from tests.desk import LOST, Desk, acts_in_part, only_says, raises
 from tests.shop import MES, SIM, Shop, came_to, closed, part, whole
+from tests.taking import accept
 from tests.web import API_TOKEN, VIEWER_TOKEN, Door, problem
 
 WHY = {"reason": "looked at NinjaTrader"}

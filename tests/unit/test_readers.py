@@ -14,11 +14,13 @@ from app.domain.statuses import Attention, Status
 from app.ledger import condition, due, readers, tables
 from app.ledger.claims import Claims
 from app.ledger.connection import Ledger
-from app.ledger.intake import Delivery, Wish, accept, new_id, refuse
+from app.ledger.delivery import Delivery, Wish, new_id
+from app.ledger.intake import refuse
 from app.ledger.journal import Journal
 from app.ledger.step import Step
 from app.ledger.types import from_now, now
 from tests.conftest import on_both_databases
+from tests.taking import accept
 from tests.unit.test_claims import begun, claim, set_on
 
 

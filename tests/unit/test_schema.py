@@ -17,12 +17,13 @@ from app.domain.statuses import Status
 from app.ledger import condition, due, readers, tables
 from app.ledger.claims import Claims
 from app.ledger.connection import Ledger, LedgerUnavailable, normalised
-from app.ledger.intake import Delivery, Wish, accept, new_id
+from app.ledger.delivery import Delivery, Wish, new_id
 from app.ledger.migration import migrate
 from app.ledger.schema import SchemaMismatch, check_schema
 from app.ledger.types import now
 from tests.conftest import on_both_databases
 from tests.running import ROOT
+from tests.taking import accept
 
 MIGRATE = """
 import sys

@@ -155,7 +155,7 @@ def of_http(module: Any) -> None:
 
 
 def of_intake(module: Any) -> None:
-    module.accept = writing(module.accept, lambda *_: ("web.accept", ""))
+    module._commit = writing(module._commit, lambda *_: ("web.accept", ""))
 
 
 def of_the_doorbell(module: Any) -> None:

@@ -1,0 +1,248 @@
+"""Alerts that wait at the door at the same moment are committed together, and each is told what became of it alone."""
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import event, text
+
+from app.domain.commands import ClosePosition
+from app.ledger import once, tables
+from app.ledger.connection import Ledger, LedgerUnavailable
+from app.ledger.delivery import Delivery, Taken, Wish, new_id
+from app.ledger.intake import Intake
+from app.ledger.once import Key, KeyReused
+from tests.conftest import on_both_databases, on_postgresql
+from tests.running import eventually
+from tests.taking import accept
+from tests.unit.test_intake import CLOSE, at_once, delivery, rows
+
+OTHER = ClosePosition("nt8", "Sim102", "MNQ 12-26")
+Offer = tuple[Delivery, Wish]
+
+
+class Busy:
+    """An intake whose first alert is being written for as long as its block lasts."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.rung: list[list[str]] = []
+        self.commits = 0
+        self.fails_at: int | None = None
+        self.intake = Intake(ledger, lambda ids: self.rung.append(list(ids)))
+        self._ledger = ledger
+        self._pool = ThreadPoolExecutor(40)
+        self._done = threading.Event()
+        self._began = threading.Event()
+
+    def offer(self, *offers: Offer) -> list[Future[Taken]]:
+        """These come one after the other, and wait."""
+        waiting = []
+        for offered in offers:
+            before = len(self.intake._waiting)
+            waiting.append(self._pool.submit(self.intake.accept, *offered))
+            eventually(lambda before=before: len(self.intake._waiting) > before, what="it waits")
+        return waiting
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        engine = self._ledger.engine
+        event.listen(engine, "before_cursor_execute", self._wait)
+        event.listen(engine, "commit", self._count)
+        first = self._pool.submit(self.intake.accept, delivery("the first"), Wish([CLOSE]))
+        assert self._began.wait(5)
+        yield
+        self._done.set()
+        assert not first.result(5).duplicate
+        self._pool.shutdown()
+        event.remove(engine, "before_cursor_execute", self._wait)
+        event.remove(engine, "commit", self._count)
+
+    def _wait(self, *_: Any) -> None:
+        self._began.set()
+        assert self._done.wait(1.4)
+
+    def _count(self, _connection: Any) -> None:
+        self.commits += 1
+        if self.commits == self.fails_at:
+            raise LedgerUnavailable("away")
+
+
+def told(answers: Sequence[Future[Taken]]) -> list[Taken]:
+    return [it.result(5) for it in answers]
+
+
+@on_both_databases
+def test_those_that_wait_are_committed_and_rung_for_at_once_in_the_order_of_their_coming(
+    ledger: Ledger,
+) -> None:
+    busy = Busy(ledger)
+    wishes = [Wish([CLOSE]), Wish([OTHER, CLOSE]), Wish([OTHER]), Wish((), ignored="an entry")]
+    with busy.writing():
+        waiting = busy.offer(*((delivery(f"alert {n}"), wish) for n, wish in enumerate(wishes)))
+    taken = told(waiting)
+
+    assert busy.commits == 2
+    assert [row.text for row in rows(ledger, tables.alerts)] == [
+        "the first",
+        *(f"alert {n}" for n in range(4)),
+    ]
+    assert [row.outcome for row in rows(ledger, tables.alerts)][-2:] == ["accepted", "ignored"]
+    of_each = {it.alert: [row.id for row in it.commands] for it in taken}
+    first, *others = rows(ledger, tables.commands)
+    assert [(row.alert, row.id) for row in others] == [(it, id) for it, ids in of_each.items() for id in ids]
+    assert [row.account for row in others] == ["Sim101", "Sim102", "Sim101", "Sim102"]
+    # The two rings are of two threads.
+    assert sorted(busy.rung) == sorted([[first.id], [row.id for row in others]])
+    accepted = [row.command for row in rows(ledger, tables.events) if row.name == "accepted"]
+    assert accepted == [first.id, *(row.id for row in others)]
+
+
+@on_both_databases
+def test_each_of_them_is_told_its_own_warnings(ledger: Ledger) -> None:
+    accept(ledger, delivery("before"), Wish([CLOSE], sender_id="7"))
+    fault = {"field": "", "message": "undedupable", "hint": None}
+    late = Wish([CLOSE], fired_at=datetime.now(UTC) - timedelta(seconds=301))
+    busy = Busy(ledger)
+    with busy.writing():
+        waiting = busy.offer(
+            (delivery("none"), Wish([CLOSE], sender_id="8")),
+            (delivery("reused"), Wish([CLOSE], sender_id="7")),
+            (delivery("odd"), Wish([CLOSE], warnings=[fault])),
+            (delivery("late"), late),
+            (delivery("elsewhere", hook="other"), Wish([CLOSE], sender_id="7")),
+        )
+    messages = [[it["message"] for it in taken.warnings] for taken in told(waiting)]
+
+    assert messages == [[], ["id_reused"], ["undedupable"], ["too_old"], []]
+    assert [[it["message"] for it in row.warnings] for row in rows(ledger, tables.alerts)][2:] == messages
+    statuses = [row.status for row in rows(ledger, tables.commands)]
+    assert statuses == ["queued"] * 5 + ["expired", "queued"]
+    assert sum(map(len, busy.rung)) == 5  # the first, and four of these: who is too late rings for nobody
+
+
+@on_both_databases
+def test_repeats_among_them_are_one_alert_and_a_key_of_another_body_is_refused_alone(ledger: Ledger) -> None:
+    known = accept(ledger, delivery("known", header_key="k"), Wish([CLOSE]))
+    busy = Busy(ledger)
+    with busy.writing():
+        reused, *waiting = busy.offer(
+            (delivery("another", header_key="k"), Wish([CLOSE])),
+            (delivery("the first"), Wish([CLOSE])),
+            (delivery("twice"), Wish([CLOSE, OTHER])),
+            (delivery("known", header_key="k"), Wish([CLOSE])),
+            (delivery("twice"), Wish([CLOSE, OTHER])),
+            (delivery("once"), Wish([CLOSE])),
+            (delivery("twice"), Wish([CLOSE, OTHER])),
+        )
+    first, twice, again, *others = taken = told(waiting)
+
+    with pytest.raises(KeyReused) as refused:
+        reused.result(5)
+    assert refused.value.alert == known.alert
+    assert [it.duplicate for it in taken] == [True, False, True, True, False, True]
+    assert again.alert == known.alert
+    assert {others[0].alert, others[2].alert} == {twice.alert}
+    assert [row.id for row in others[2].commands] == [row.id for row in twice.commands]
+    kept = {row.text: row.deliveries for row in rows(ledger, tables.alerts)}
+    assert kept == {"known": 2, "the first": 2, "twice": 3, "once": 1}
+    assert first.alert == rows(ledger, tables.alerts)[1].id
+    assert len(rows(ledger, tables.commands)) == 5
+    assert busy.commits == 2
+
+
+@on_both_databases
+def test_one_that_cannot_be_written_spoils_no_other(ledger: Ledger) -> None:
+    busy = Busy(ledger)
+    spoilt = ClosePosition("nt8", "Sim101", "MES 12-26", cancel_orders=None)  # type: ignore[arg-type]
+    with busy.writing():
+        one, bad, other = busy.offer(
+            (delivery("one"), Wish([CLOSE])),
+            (delivery("bad"), Wish([spoilt])),
+            (delivery("other"), Wish([CLOSE])),
+        )
+
+    assert [it.duplicate for it in told([one, other])] == [False, False]
+    with pytest.raises(Exception, match=r"(?i)cancel_orders"):
+        bad.result(5)
+    assert [row.text for row in rows(ledger, tables.alerts)] == ["the first", "one", "other"]
+    assert accept(ledger, delivery("bad"), Wish([CLOSE])).duplicate is False
+
+
+@on_both_databases
+def test_without_the_ledger_all_of_them_are_told_so_and_none_is_kept(ledger: Ledger) -> None:
+    busy = Busy(ledger)
+    busy.fails_at = 2
+    with busy.writing():
+        waiting = busy.offer(*((delivery(f"alert {n}"), Wish([CLOSE])) for n in range(3)))
+
+    for it in waiting:
+        with pytest.raises(LedgerUnavailable, match="away"):
+            it.result(5)
+    assert [row.text for row in rows(ledger, tables.alerts)] == ["the first"]
+    assert not accept(ledger, delivery("alert 1"), Wish([CLOSE])).duplicate
+
+
+@on_both_databases
+def test_who_waited_in_vain_is_told_in_time_and_is_not_taken_in_later(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    busy = Busy(ledger)
+    with busy.writing():
+        monkeypatch.setattr("app.ledger.waiting.TRANSACTION_SECONDS", 0.3)
+        (impatient,) = busy.offer((delivery("impatient"), Wish([CLOSE])))
+        monkeypatch.setattr("app.ledger.waiting.TRANSACTION_SECONDS", 1.8)
+        began = time.monotonic()
+        with pytest.raises(LedgerUnavailable, match="busy"):
+            impatient.result(5)
+        assert time.monotonic() - began < 1
+        (patient,) = busy.offer((delivery("patient"), Wish([CLOSE])))
+
+    assert not patient.result(5).duplicate
+    assert [row.text for row in rows(ledger, tables.alerts)] == ["the first", "patient"]
+
+
+@on_both_databases
+def test_many_threads_of_several_processes_with_the_same_alerts_in_any_order_make_each_once(
+    database_url: str, ledger: Ledger
+) -> None:
+    """Two transactions that waited for each other's keys would be ended by the database, and answered with 503."""
+    webs = [Ledger(database_url, threads=12) for _ in range(2)]
+    intakes = [Intake(web, lambda _: None) for web in webs]
+
+    def deliver(number: int) -> Taken:
+        text = f"alert {number % 7 if number % 2 else 6 - number % 7}"
+        return intakes[number % 2].accept(delivery(text, header_key=text), Wish([CLOSE]))
+
+    for attempt in range(5):
+        taken = at_once(24, deliver)
+        assert sum(not it.duplicate for it in taken) == (7 if attempt == 0 else 0)
+    for web in webs:
+        web.dispose()
+    assert len(rows(ledger, tables.commands)) == 7
+    assert sum(row.deliveries for row in rows(ledger, tables.alerts)) == 5 * 24
+
+
+@on_postgresql  # SQLite has one writer at a time
+def test_two_who_claim_the_same_keys_the_other_way_round_do_not_wait_for_each_other(ledger: Ledger) -> None:
+    keys = {name: Key(name, "a body", None) for name in "amz"}
+
+    def claim(names: str) -> int:
+        with ledger.writing() as connection:
+            return len(once.claim(connection, {new_id(): keys[name] for name in names}))
+
+    def waiting() -> int:
+        asked = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        with ledger.reading() as connection:
+            return int(connection.execute(text(asked)).scalar_one())
+
+    with ThreadPoolExecutor(2) as pool:
+        with ledger.writing() as connection:
+            once.claim(connection, {new_id(): keys["m"]})
+            both = [pool.submit(claim, names) for names in ("amz", "zma")]
+            eventually(lambda: waiting() == 2, 1, "both wait")
+        assert sorted(it.result(5) for it in both) == [0, 2]
