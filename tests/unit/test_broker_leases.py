@@ -54,14 +54,15 @@ def test_who_does_not_renew_it_loses_it(ledger: Ledger) -> None:
 @on_both_databases
 def test_of_many_who_ask_at_once_one_has_it(ledger: Ledger) -> None:
     got: list[bool] = []
-    leases = [BrokerLease(ledger, "nt8", f"worker-{number}") for number in range(8)]
+    # As many as have a connection each: none waits for another's.
+    leases = [BrokerLease(ledger, "nt8", f"worker-{number}") for number in range(6)]
     threads = [threading.Thread(target=lambda lease=lease: got.append(lease.renew())) for lease in leases]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
 
-    assert sorted(got) == [False] * 7 + [True]
+    assert sorted(got) == [False] * 5 + [True]
 
 
 def test_each_broker_has_its_own(ledger: Ledger) -> None:
