@@ -60,7 +60,7 @@ def write(connection: Connection, arrivals: Sequence[Arrival]) -> list[Taken]:
     if not arrivals:
         return []
     moment = moment_of(connection)
-    kept = connection.execute(_ALERTS, [_alert(it, moment) for it in arrivals])
+    kept = connection.execute(_ALERTS, _warned([_alert(it, moment) for it in arrivals]))
     warnings = {row.id: row.warnings for row in kept}
     asked = [[_command(it, command, moment) for command in it.wish.commands] for it in arrivals]
     if rows := [row for mine in asked for row in mine]:
@@ -95,6 +95,17 @@ def _alert(arrival: Arrival, moment: datetime) -> dict[str, Any]:
         "sender": sender,
         "deliveries": 1,
     }
+
+
+def _warned(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The same alerts: who has the sender's id of an earlier one of them is told so, as the statement sees none of them."""
+    seen = set()
+    for row in rows:
+        sender = (row["at"], row["sender"])
+        if row["sender"] is not None and sender in seen:
+            row["warned"] = row["warned_of_id"]
+        seen.add(sender)
+    return rows
 
 
 def _stale(wish: Wish, moment: datetime) -> list[dict[str, Any]]:

@@ -19,11 +19,16 @@ from app.ledger import events, postgresql, sqlite
 from app.ledger.transaction import Transaction
 from app.ledger.waiting import STATEMENT_SECONDS, Breaker, one_deadline
 
+_SILENT = "the ledger did not answer a moment ago"
 _UNKEEPABLE = re.compile("[\0\ud800-\udfff]")
 
 
 class LedgerUnavailable(Exception):
     """Raised when the ledger can't be read or written now; nothing of the transaction is kept, or it is not known."""
+
+
+class LedgerLocked(LedgerUnavailable):
+    """Raised when a transaction of somebody else holds what is to be written; nothing is kept."""
 
 
 class Ledger:
@@ -57,14 +62,18 @@ class Ledger:
                 yield connection
 
     @contextmanager
-    def writing(self, *, awaited: bool = False, in_turn: bool = False) -> Iterator[Connection]:
+    def writing(
+        self, *, awaited: bool = False, in_turn: bool = False, row_lock_seconds: float | None = None
+    ) -> Iterator[Connection]:
         """A transaction that writes: committed at the end of the block, rolled back on an exception.
 
         `awaited`: somebody waits for it who will ask again. It fails at once if the ledger is known to be silent,
         for the sake of those who wait behind it; others try, for what they know would be lost.
-        `in_turn`: no two of those overlap (see `Transaction`).
+        `in_turn`, `row_lock_seconds`: see `Transaction`.
         """
-        transaction = Transaction(lock_by=time.monotonic() + STATEMENT_SECONDS, in_turn=in_turn)
+        transaction = Transaction(
+            lock_by=time.monotonic() + STATEMENT_SECONDS, in_turn=in_turn, row_lock_seconds=row_lock_seconds
+        )
         with (
             self._unless_silent(self._writes, insist=not awaited),
             one_deadline(),
@@ -78,11 +87,16 @@ class Ledger:
                 events.write(connection, transaction)
         events.tell(transaction)
 
+    def refuse_while_silent(self) -> None:
+        """Raises LedgerUnavailable if a writer who is awaited need not wait for his turn: it would be refused him."""
+        if self._writes.turns_away():
+            raise LedgerUnavailable(_SILENT)
+
     @contextmanager
     def _unless_silent(self, breaker: Breaker, *, insist: bool = False) -> Iterator[None]:
         """Ask the ledger only if it is not known to be silent, unless one insists; and learn whether it is."""
         if not insist and not breaker.lets_through():
-            raise LedgerUnavailable("the ledger did not answer a moment ago")
+            raise LedgerUnavailable(_SILENT)
         began = time.monotonic()
         failed = False
         try:
@@ -99,7 +113,8 @@ class Ledger:
         try:
             yield
         except (OperationalError, NoFreeConnection, ResourceClosedError) as exc:
-            raise LedgerUnavailable(self._told(exc)) from exc
+            locked = isinstance(getattr(exc, "orig", None), postgresql.LOCKED)
+            raise (LedgerLocked if locked else LedgerUnavailable)(self._told(exc)) from exc
         except DBAPIError as exc:
             # Plain, and no kind of it, is what SQLite says of a file that is damaged or no database.
             damaged = type(exc) is DatabaseError

@@ -1,27 +1,33 @@
 """Taking alerts in: each becomes one row, however often it is delivered, and is committed with its commands."""
 
 import threading
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import structlog
 from sqlalchemy import Connection, update
 
 from app.domain.commands import Command
 from app.ledger import arrivals, once, tables
 from app.ledger.arrivals import Arrival
-from app.ledger.connection import Ledger, LedgerUnavailable
+from app.ledger.connection import Ledger, LedgerLocked, LedgerUnavailable
 from app.ledger.delivery import Delivery, Taken, Wish
 from app.ledger.events import record, told_last
 from app.ledger.once import Key, KeyReused
 from app.ledger.waiting import one_deadline, seconds_left
 
+log = structlog.get_logger(__name__)
+
 OPERATORS_HOOK = "(operator)"
 """What stands for the hook of what an operator asks for: no hook can be named so."""
 BY_SCHEDULE = "(schedule) "
 """What stands before a schedule's name where an alert says by which secret it came."""
+
+
+_ROW_LOCK_SECONDS = 0.2
+"""How long one alert's lock may hold up those that are committed with it. A deadlock is only seen after a second."""
 
 
 @dataclass(slots=True, eq=False)
@@ -31,9 +37,13 @@ class _Offered:
     arrival: Arrival
     key: Key
     became: Taken | Exception | None = None
-    """None: it waits."""
-    given_up: bool = False
-    """Whoever brought it waits no more."""
+    """None: nothing yet."""
+    spoilt: bool = False
+    """What it was to be committed with can't be: it is to be tried alone."""
+
+    @property
+    def told(self) -> bool:
+        return self.became is not None or self.spoilt
 
 
 class Intake:
@@ -47,8 +57,9 @@ class Intake:
         """`ring`: tells workers of these ids of commands; it never raises."""
         self._ledger = ledger
         self._ring = ring
-        self._turn = threading.Lock()
-        self._waiting: deque[_Offered] = deque()
+        self._changed = threading.Condition()
+        self._waiting: list[_Offered] = []
+        self._committing = False
 
     def accept(self, delivery: Delivery, wish: Wish) -> Taken:
         """The alert and its commands, committed; or the first one, if this is a repeat of it.
@@ -58,49 +69,77 @@ class Intake:
         outcome = "ignored" if wish.ignored else "accepted"
         arrival = Arrival(delivery, wish, outcome=outcome, reason=wish.ignored)
         mine = _Offered(arrival, once.key_of(delivery, wish))
-        self._waiting.append(mine)
         with one_deadline(), told_last():
-            if waiting := self._committed(mine):
-                self._ring(waiting)
-        if isinstance(mine.became, Taken):
-            return mine.became
-        assert mine.became is not None, "its turn has come, in this thread or in another"
-        raise mine.became
+            self._ledger.refuse_while_silent()
+            if batch := self._turn_of(mine):
+                self._take_together(batch)
+            if mine.spoilt:
+                self._take_alone(mine)
+        assert mine.became is not None, "who is not told in time has heard so"
+        if isinstance(mine.became, Exception):
+            raise mine.became
+        return mine.became
 
-    def _committed(self, mine: _Offered) -> list[str]:
-        """See to it that this one is taken in: by this thread, with all that wait, unless another one did.
+    def _turn_of(self, mine: _Offered) -> list[_Offered]:
+        """Wait until another thread has taken it in, or none does; then all that wait, for this thread to do.
 
-        The commands to ring for. Raises LedgerUnavailable if its turn does not come in time.
+        The newest of them does it, as it has the most time left. Raises LedgerUnavailable if its time is up: whether
+        a thread that has begun will still commit it is not known.
         """
-        if not self._turn.acquire(timeout=seconds_left() or 0):
-            mine.given_up = True
-            raise LedgerUnavailable("the ledger is busy")
-        try:
-            if mine.became is not None:
+        with self._changed:
+            self._waiting.append(mine)
+            in_time = self._changed.wait_for(lambda: mine.told or self._may_commit(mine), seconds_left())
+            if mine.told:
                 return []
-            batch = [self._waiting.popleft() for _ in range(len(self._waiting))]
-            batch = [it for it in batch if not it.given_up]
-            self._take(batch)
-        finally:
-            self._turn.release()
-        return [row for it in batch if isinstance(it.became, Taken) for row in it.became.to_ring_for]
+            if not in_time:
+                if mine in self._waiting:
+                    self._waiting.remove(mine)
+                    self._changed.notify_all()
+                raise LedgerUnavailable("the ledger is busy")
+            self._committing = True
+            batch, self._waiting = self._waiting, []
+            return batch
 
-    def _take(self, batch: Sequence[_Offered]) -> None:
-        """All in one transaction; if one of them can't be written, which is a bug, each in one of its own."""
+    def _may_commit(self, mine: _Offered) -> bool:
+        return not self._committing and bool(self._waiting) and self._waiting[-1] is mine
+
+    def _take_together(self, batch: Sequence[_Offered]) -> None:
+        became: Sequence[Taken | Exception | None] = [None] * len(batch)
         try:
-            taken = _commit(self._ledger, batch)
+            became = _commit(self._ledger, batch, _ROW_LOCK_SECONDS)
+        except LedgerLocked:
+            pass  # the lock is of one of them, and the others need not wait for it
+        except LedgerUnavailable as exc:
+            became = [exc] * len(batch)
+        except Exception:
+            log.exception(
+                "intake_spoilt", alerts=len(batch)
+            )  # a bug, of one of them or of their being together
+        finally:
+            with self._changed:
+                for it, result in zip(batch, became, strict=True):
+                    it.became, it.spoilt = result, result is None
+                self._committing = False
+                self._changed.notify_all()
+        self._ring_for(batch)
+
+    def _take_alone(self, offered: _Offered) -> None:
+        try:
+            (offered.became,) = _commit(self._ledger, [offered], None)
         except Exception as exc:
-            if len(batch) > 1 and not isinstance(exc, LedgerUnavailable):
-                for it in batch:
-                    self._take([it])
-                return
-            taken = [exc] * len(batch)
-        for it, became in zip(batch, taken, strict=True):
-            it.became = became
+            offered.became = exc
+        self._ring_for([offered])
+
+    def _ring_for(self, offered: Iterable[_Offered]) -> None:
+        taken = [it.became for it in offered if isinstance(it.became, Taken)]
+        if waiting := [command for it in taken for command in it.to_ring_for]:
+            self._ring(waiting)
 
 
-def _commit(ledger: Ledger, batch: Sequence[_Offered]) -> list[Taken | Exception]:
-    with ledger.writing(awaited=True) as connection:
+def _commit(
+    ledger: Ledger, batch: Sequence[_Offered], row_lock_seconds: float | None
+) -> list[Taken | Exception]:
+    with ledger.writing(awaited=True, row_lock_seconds=row_lock_seconds) as connection:
         return _accepted(connection, batch)
 
 

@@ -69,7 +69,11 @@ def first_of(connection: Connection, alert: str, key: Key, *, asks: bool, dry_ru
     moment = moment_of(connection)
     row = _row(alert, key, moment)
     mine = tables.alert_keys.c.key == row["key"]
-    found = connection.execute(select(tables.alert_keys).where(mine).with_for_update()).one()
+    found = connection.execute(select(tables.alert_keys).where(mine).with_for_update()).first()
+    if found is None:  # pruned just now
+        if insert_once(connection, tables.alert_keys, row):
+            return None
+        return first_of(connection, alert, key, asks=asks, dry_run=dry_run)
     if found.expires_at is None and found.body != row["body"]:
         raise KeyReused(found.alert)
     ran_out = found.expires_at is not None and found.expires_at <= moment

@@ -17,14 +17,13 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import InvalidatePoolError, OperationalError
 
-from app.ledger.transaction import transaction_of
+from app.ledger.transaction import Transaction, transaction_of
 from app.ledger.types import POSTGRESQL_CLOCK, instant_of
 from app.ledger.waiting import STATEMENT_SECONDS, seconds_left
 
 _MOMENT = f"SELECT {POSTGRESQL_CLOCK}"
 # The number is "claim": any fixed one that is ours; as a decimal, since no server before 16 reads another.
 _TURN = f"(SELECT pg_advisory_xact_lock({0x636C61696D})) AS turn"
-_MOMENT_IN_TURN = f"{_MOMENT} FROM {_TURN}"
 
 OLDEST = 12
 """The first version that this works on, as the ledger's tests did when they were tried on it."""
@@ -34,6 +33,8 @@ SILENCE = 1000
 """Milliseconds after which the kernel ends a line that acknowledges nothing: one that died while it lay idle in the
 pool is found by the ping, in time to connect anew."""
 
+LOCKED = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
+"""What a server says to whoever waited too long for another transaction, or would have for ever."""
 BECAME_A_REPLICA = psycopg.errors.ReadOnlySqlTransaction
 """What a server says to whoever writes after another one took over; the driver calls it an internal error."""
 
@@ -122,9 +123,14 @@ def _begin(connection: Connection) -> None:
     elif transaction.of_one_moment:
         connection.exec_driver_sql("BEGIN ISOLATION LEVEL REPEATABLE READ")
     elif transaction.lock_by is not None:
-        transaction.began_at = instant_of(
-            _asked(connection, _MOMENT_IN_TURN if transaction.in_turn else _MOMENT)
-        )
+        transaction.began_at = instant_of(_asked(connection, _first_question(transaction)))
+
+
+def _first_question(transaction: Transaction) -> str:
+    question = _MOMENT
+    if transaction.row_lock_seconds is not None:
+        question += f", set_config('lock_timeout', '{int(transaction.row_lock_seconds * 1000)}', true)"
+    return f"{question} FROM {_TURN}" if transaction.in_turn else question
 
 
 def _asked(connection: Connection, question: str) -> int:
@@ -134,7 +140,7 @@ def _asked(connection: Connection, question: str) -> int:
     try:
         cursor = driver.execute(statement)
         cursor.nextset()
-        (number,) = cursor.fetchone()
+        number, *_ = cursor.fetchone()
     except psycopg.Error as exc:
         if driver.closed:
             connection.invalidate(exc)  # else the pool would roll it back in vain, and tell of that

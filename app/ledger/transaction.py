@@ -18,6 +18,8 @@ class Transaction:
 
     lock_by: float | None = None
     """The monotonic time until which its writer waits for others; None: it only reads."""
+    row_lock_seconds: float | None = None
+    """How long a statement waits for a row that another transaction holds, on PostgreSQL; None: as long as it may take."""
     of_one_moment: bool = False
     """All its statements see the same."""
     in_turn: bool = False

@@ -70,6 +70,11 @@ class Breaker:
             self._asked_again_at = now + TRANSACTION_SECONDS  # this one asks, and knows by then
             return True
 
+    def turns_away(self) -> bool:
+        """Whether nobody is to ask the ledger now."""
+        with self._lock:
+            return self._silent and time.monotonic() < self._asked_again_at
+
     def learn(self, began: float, *, failed: bool) -> None:
         """What became of a transaction that began then, by the monotonic clock."""
         now = time.monotonic()

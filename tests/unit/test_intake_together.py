@@ -21,54 +21,68 @@ from tests.conftest import on_both_databases, on_postgresql
 from tests.running import eventually
 from tests.taking import accept
 from tests.unit.test_intake import CLOSE, at_once, delivery, rows
+from tests.web import closing_ledger
 
 OTHER = ClosePosition("nt8", "Sim102", "MNQ 12-26")
 Offer = tuple[Delivery, Wish]
 
 
 class Busy:
-    """An intake whose first alert is being written for as long as its block lasts."""
+    """An intake whose transactions go on when they are let; the first of them is being written when its block begins."""
 
     def __init__(self, ledger: Ledger) -> None:
         self.rung: list[list[str]] = []
-        self.commits = 0
+        self.commits: list[str] = []
+        """The threads that asked for them."""
         self.fails_at: int | None = None
         self.intake = Intake(ledger, lambda ids: self.rung.append(list(ids)))
         self._ledger = ledger
         self._pool = ThreadPoolExecutor(40)
-        self._done = threading.Event()
-        self._began = threading.Event()
+        self._began, self._may_go = threading.Semaphore(0), threading.Semaphore(0)
 
     def offer(self, *offers: Offer) -> list[Future[Taken]]:
         """These come one after the other, and wait."""
         waiting = []
         for offered in offers:
             before = len(self.intake._waiting)
-            waiting.append(self._pool.submit(self.intake.accept, *offered))
+            waiting.append(self._pool.submit(self._accept, *offered))
             eventually(lambda before=before: len(self.intake._waiting) > before, what="it waits")
         return waiting
 
+    def let(self, transactions: int = 1) -> None:
+        self._may_go.release(transactions)
+
+    def next_began(self) -> None:
+        assert self._began.acquire(timeout=5)
+
     @contextmanager
     def writing(self) -> Iterator[None]:
+        """At its end all that wait are let go on."""
         engine = self._ledger.engine
-        event.listen(engine, "before_cursor_execute", self._wait)
-        event.listen(engine, "commit", self._count)
-        first = self._pool.submit(self.intake.accept, delivery("the first"), Wish([CLOSE]))
-        assert self._began.wait(5)
+        listeners = ("before_cursor_execute", self._wait), ("commit", self._count)
+        for listener in listeners:
+            event.listen(engine, *listener)
+        first = self._pool.submit(self._accept, delivery("the first"), Wish([CLOSE]))
+        self.next_began()
         yield
-        self._done.set()
+        self.let(100)
         assert not first.result(5).duplicate
         self._pool.shutdown()
-        event.remove(engine, "before_cursor_execute", self._wait)
-        event.remove(engine, "commit", self._count)
+        for listener in listeners:
+            event.remove(engine, *listener)
 
-    def _wait(self, *_: Any) -> None:
-        self._began.set()
-        assert self._done.wait(1.4)
+    def _accept(self, offered: Delivery, wish: Wish) -> Taken:
+        threading.current_thread().name = offered.text
+        return self.intake.accept(offered, wish)
+
+    def _wait(self, _connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if statement.startswith("INSERT INTO alert_keys"):
+            self._began.release()
+            assert self._may_go.acquire(timeout=5)
 
     def _count(self, _connection: Any) -> None:
-        self.commits += 1
-        if self.commits == self.fails_at:
+        self.commits.append(threading.current_thread().name)
+        if len(self.commits) == self.fails_at:
             raise LedgerUnavailable("away")
 
 
@@ -86,7 +100,7 @@ def test_those_that_wait_are_committed_and_rung_for_at_once_in_the_order_of_thei
         waiting = busy.offer(*((delivery(f"alert {n}"), wish) for n, wish in enumerate(wishes)))
     taken = told(waiting)
 
-    assert busy.commits == 2
+    assert len(busy.commits) == 2
     assert [row.text for row in rows(ledger, tables.alerts)] == [
         "the first",
         *(f"alert {n}" for n in range(4)),
@@ -115,14 +129,15 @@ def test_each_of_them_is_told_its_own_warnings(ledger: Ledger) -> None:
             (delivery("odd"), Wish([CLOSE], warnings=[fault])),
             (delivery("late"), late),
             (delivery("elsewhere", hook="other"), Wish([CLOSE], sender_id="7")),
+            (delivery("of those that wait"), Wish([CLOSE], sender_id="8")),
         )
     messages = [[it["message"] for it in taken.warnings] for taken in told(waiting)]
 
-    assert messages == [[], ["id_reused"], ["undedupable"], ["too_old"], []]
+    assert messages == [[], ["id_reused"], ["undedupable"], ["too_old"], [], ["id_reused"]]
     assert [[it["message"] for it in row.warnings] for row in rows(ledger, tables.alerts)][2:] == messages
     statuses = [row.status for row in rows(ledger, tables.commands)]
-    assert statuses == ["queued"] * 5 + ["expired", "queued"]
-    assert sum(map(len, busy.rung)) == 5  # the first, and four of these: who is too late rings for nobody
+    assert statuses == ["queued"] * 5 + ["expired", "queued", "queued"]
+    assert sum(map(len, busy.rung)) == 6  # the first, and five of these: who is too late rings for nobody
 
 
 @on_both_databases
@@ -152,7 +167,7 @@ def test_repeats_among_them_are_one_alert_and_a_key_of_another_body_is_refused_a
     assert kept == {"known": 2, "the first": 2, "twice": 3, "once": 1}
     assert first.alert == rows(ledger, tables.alerts)[1].id
     assert len(rows(ledger, tables.commands)) == 5
-    assert busy.commits == 2
+    assert len(busy.commits) == 2
 
 
 @on_both_databases
@@ -169,7 +184,8 @@ def test_one_that_cannot_be_written_spoils_no_other(ledger: Ledger) -> None:
     assert [it.duplicate for it in told([one, other])] == [False, False]
     with pytest.raises(Exception, match=r"(?i)cancel_orders"):
         bad.result(5)
-    assert [row.text for row in rows(ledger, tables.alerts)] == ["the first", "one", "other"]
+    assert {row.text for row in rows(ledger, tables.alerts)} == {"the first", "one", "other"}
+    assert sorted(map(len, busy.rung)) == [1, 1, 1]
     assert accept(ledger, delivery("bad"), Wish([CLOSE])).duplicate is False
 
 
@@ -204,6 +220,104 @@ def test_who_waited_in_vain_is_told_in_time_and_is_not_taken_in_later(
 
     assert not patient.result(5).duplicate
     assert [row.text for row in rows(ledger, tables.alerts)] == ["the first", "patient"]
+
+
+@on_both_databases
+def test_the_newest_commits_for_all_as_it_has_the_most_time_left(ledger: Ledger) -> None:
+    busy = Busy(ledger)
+    with busy.writing():
+        waiting = busy.offer(*((delivery(name), Wish([CLOSE])) for name in ("old", "older", "newest")))
+
+    assert [it.duplicate for it in told(waiting)] == [False] * 3
+    assert busy.commits == ["the first", "newest"]
+
+
+@on_both_databases
+def test_when_the_newest_gives_up_the_next_commits(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    busy = Busy(ledger)
+    with busy.writing():
+        waiting = busy.offer((delivery("patient"), Wish([CLOSE])))
+        monkeypatch.setattr("app.ledger.waiting.TRANSACTION_SECONDS", 0.2)
+        (impatient,) = busy.offer((delivery("impatient"), Wish([CLOSE])))
+        with pytest.raises(LedgerUnavailable, match="busy"):
+            impatient.result(5)
+
+    assert not waiting[0].result(5).duplicate
+    assert busy.commits == ["the first", "patient"]
+
+
+@on_both_databases
+def test_who_is_taken_in_is_not_held_up_by_those_who_come_after(ledger: Ledger) -> None:
+    busy = Busy(ledger)
+    with busy.writing():
+        waiting = busy.offer(*((delivery(name), Wish([CLOSE])) for name in ("one", "two", "three")))
+        busy.let()
+        busy.next_began()
+        (later,) = busy.offer((delivery("later"), Wish([CLOSE])))
+        busy.let()
+        busy.next_began()
+
+        assert [it.duplicate for it in told(waiting)] == [False] * 3
+        assert not later.done()
+    assert not later.result(5).duplicate
+
+
+@on_both_databases
+def test_while_the_ledger_is_known_to_be_silent_nobody_waits_for_a_turn(ledger: Ledger) -> None:
+    busy = Busy(ledger)
+    with busy.writing():
+        for _ in range(2):  # the first time-out is another's, and the second finds nothing better
+            ledger._writes.learn(time.monotonic() - 1, failed=True)
+        with pytest.raises(LedgerUnavailable, match="a moment ago"):
+            busy.intake.accept(delivery("hurried"), Wish([CLOSE]))
+
+    assert [row.text for row in rows(ledger, tables.alerts)] == ["the first"]
+
+
+@pytest.mark.of_waiting
+@on_postgresql  # SQLite locks all or nothing
+def test_one_whose_key_another_process_holds_is_waited_for_by_itself(
+    database_url: str, ledger: Ledger
+) -> None:
+    busy, held = Busy(ledger), delivery("held")
+    key = once.key_of(held, Wish([CLOSE]))
+    row = {"key": key.key, "alert": new_id(), "body": key.body}
+    with closing_ledger(database_url) as elsewhere, elsewhere.engine.connect() as other:
+        other.execute(tables.alert_keys.insert(), row)
+        with busy.writing():
+            *waiting, stuck = busy.offer(
+                *((delivery(name), Wish([CLOSE])) for name in ("one", "two")), (held, Wish([CLOSE]))
+            )
+            busy.let(10)
+            assert [it.duplicate for it in told(waiting)] == [False] * 2
+            assert not busy.intake.accept(delivery("after"), Wish([CLOSE])).duplicate
+            assert not stuck.done()
+        with pytest.raises(LedgerUnavailable, match=r"lock timeout|no answer in time"):
+            stuck.result(5)
+        other.rollback()
+    assert not accept(ledger, held, Wish([CLOSE])).duplicate
+
+
+@on_postgresql
+def test_a_key_that_is_pruned_while_one_looks_at_it_is_taken(database_url: str, ledger: Ledger) -> None:
+    first = accept(ledger, delivery("again"), Wish([CLOSE]))
+    pruned: list[int] = []
+
+    def prune(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if "FROM alert_keys" in statement and not pruned:
+            pruned.append(1)
+            with elsewhere.writing() as connection:
+                connection.execute(tables.alert_keys.delete())
+
+    with closing_ledger(database_url) as elsewhere:
+        event.listen(ledger.engine, "before_cursor_execute", prune)
+        second = accept(ledger, delivery("again"), Wish([CLOSE]))
+        event.remove(ledger.engine, "before_cursor_execute", prune)
+
+    assert pruned
+    assert not second.duplicate
+    assert second.alert != first.alert
+    assert accept(ledger, delivery("again"), Wish([CLOSE])).alert == second.alert
 
 
 @on_both_databases
