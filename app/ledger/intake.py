@@ -121,17 +121,17 @@ class Intake:
                     it.became, it.spoilt = result, result is None
                 self._committing = False
                 self._changed.notify_all()
-        self._ring_for(batch)
+        self._ring_for(became)
 
     def _take_alone(self, offered: _Offered) -> None:
         try:
             (offered.became,) = _commit(self._ledger, [offered], None)
         except Exception as exc:
             offered.became = exc
-        self._ring_for([offered])
+        self._ring_for([offered.became])
 
-    def _ring_for(self, offered: Iterable[_Offered]) -> None:
-        taken = [it.became for it in offered if isinstance(it.became, Taken)]
+    def _ring_for(self, became: Iterable[Taken | Exception | None]) -> None:
+        taken = [it for it in became if isinstance(it, Taken)]
         if waiting := [command for it in taken for command in it.to_ring_for]:
             self._ring(waiting)
 
@@ -144,29 +144,32 @@ def _commit(
 
 
 def _accepted(connection: Connection, batch: Sequence[_Offered]) -> list[Taken | Exception]:
-    """What became of each, once this is committed."""
+    """What became of each, once this is committed. What is new is written in the order of its coming."""
     new = once.claim(connection, {it.arrival.alert: it.key for it in batch})
-    found: dict[str, Taken | Exception] = {}
-    first = [it.arrival for it in batch if it.arrival.alert in new]
-    for taken in arrivals.write(connection, first):
-        found[taken.alert] = taken
+    firsts: dict[str, str | KeyReused | None] = dict.fromkeys(new)
     # Locked in the order of their keys, as they are claimed.
-    for it in sorted((it for it in batch if it.arrival.alert not in new), key=lambda it: it.key.key):
-        found[it.arrival.alert] = _taken_again(connection, it)
-    return [found[it.arrival.alert] for it in batch]
+    for it in sorted(batch, key=lambda it: it.key.key):
+        if it.arrival.alert not in new:
+            firsts[it.arrival.alert] = _first_of(connection, it)
+    to_write = [it.arrival for it in batch if firsts[it.arrival.alert] is None]
+    taken: dict[str, Taken | Exception] = {it.alert: it for it in arrivals.write(connection, to_write)}
+    for alert, first in firsts.items():
+        if first is not None:
+            taken[alert] = _taken_again(connection, first) if isinstance(first, str) else first
+    return [taken[it.arrival.alert] for it in batch]
 
 
-def _taken_again(connection: Connection, offered: _Offered) -> Taken | KeyReused:
-    """What becomes of one that may be a repeat."""
+def _first_of(connection: Connection, offered: _Offered) -> str | KeyReused | None:
+    """The alert that this one repeats; None: it is to be carried out."""
     arrival = offered.arrival
     asks, shown_only = bool(arrival.wish.commands), arrival.wish.dry_run
     try:
-        first = once.first_of(connection, arrival.alert, offered.key, asks=asks, dry_run=shown_only)
+        return once.first_of(connection, arrival.alert, offered.key, asks=asks, dry_run=shown_only)
     except KeyReused as exc:
         return exc
-    if first is None:
-        (taken,) = arrivals.write(connection, [arrival])
-        return taken
+
+
+def _taken_again(connection: Connection, first: str) -> Taken:
     alerts = tables.alerts
     connection.execute(update(alerts).where(alerts.c.id == first).values(deliveries=alerts.c.deliveries + 1))
     rows = once.commands_of(connection, first)

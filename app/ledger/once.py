@@ -77,7 +77,7 @@ def first_of(connection: Connection, alert: str, key: Key, *, asks: bool, dry_ru
     if found.expires_at is None and found.body != row["body"]:
         raise KeyReused(found.alert)
     ran_out = found.expires_at is not None and found.expires_at <= moment
-    # Locked, lest it be pruned just now. One that is there no more was settled long ago.
+    # Locked, lest it be pruned just now. One that is not there was settled long ago, or is written with this one.
     first = select(tables.alerts.c.seq).where(tables.alerts.c.id == found.alert).with_for_update()
     if not ran_out and connection.execute(first).first() is None:
         return str(found.alert)

@@ -59,5 +59,5 @@ def problem_of(exc: Exception, alert: str | None = None) -> Response:
             detail = "check the hook's name in the address, and the secret in the path, the bearer header or the text"
             return problem(status, title, detail, headers={"WWW-Authenticate": "Bearer"})
         case _:
-            detail = "nothing was kept; send it again"
+            detail = "it may not have been kept; send it again"
             return problem(status, title, detail, alert=alert, headers={"Retry-After": "5"})

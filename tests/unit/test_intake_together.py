@@ -20,7 +20,7 @@ from app.ledger.once import Key, KeyReused
 from tests.conftest import on_both_databases, on_postgresql
 from tests.running import eventually
 from tests.taking import accept
-from tests.unit.test_intake import CLOSE, at_once, delivery, rows
+from tests.unit.test_intake import CLOSE, at_once, delivery, rows, window_ran_out
 from tests.web import closing_ledger
 
 OTHER = ClosePosition("nt8", "Sim102", "MNQ 12-26")
@@ -171,6 +171,25 @@ def test_repeats_among_them_are_one_alert_and_a_key_of_another_body_is_refused_a
 
 
 @on_both_databases
+def test_texts_that_come_again_after_their_window_are_written_in_the_order_of_their_coming(
+    ledger: Ledger,
+) -> None:
+    texts = ["close 50%", "close 1", "close 2", "close 3"]
+    for known in texts:
+        accept(ledger, delivery(known), Wish([CLOSE]))
+    window_ran_out(ledger)
+    busy = Busy(ledger)
+    came = [texts[0], texts[2], "a new one", texts[1], texts[2], texts[3]]
+    with busy.writing():
+        waiting = busy.offer(*((delivery(it), Wish([CLOSE])) for it in came))
+
+    assert [it.duplicate for it in told(waiting)] == [False] * 4 + [True, False]
+    written = [row.text for row in rows(ledger, tables.alerts)][len(texts) + 1 :]
+    assert written == [texts[0], texts[2], "a new one", texts[1], texts[3]]
+    assert len(busy.commits) == 2
+
+
+@on_both_databases
 def test_one_that_cannot_be_written_spoils_no_other(ledger: Ledger) -> None:
     busy = Busy(ledger)
     spoilt = ClosePosition("nt8", "Sim101", "MES 12-26", cancel_orders=None)  # type: ignore[arg-type]
@@ -292,8 +311,10 @@ def test_one_whose_key_another_process_holds_is_waited_for_by_itself(
             assert [it.duplicate for it in told(waiting)] == [False] * 2
             assert not busy.intake.accept(delivery("after"), Wish([CLOSE])).duplicate
             assert not stuck.done()
+            began = time.monotonic()
         with pytest.raises(LedgerUnavailable, match=r"lock timeout|no answer in time"):
             stuck.result(5)
+        assert time.monotonic() - began > 0.8  # by itself it has all the patience there is
         other.rollback()
     assert not accept(ledger, held, Wish([CLOSE])).duplicate
 
