@@ -75,7 +75,7 @@ class Ledger:
             lock_by=time.monotonic() + STATEMENT_SECONDS, in_turn=in_turn, row_lock_seconds=row_lock_seconds
         )
         with (
-            self._unless_silent(self._writes, insist=not awaited, hurried=row_lock_seconds is not None),
+            self._unless_silent(self._writes, insist=not awaited),
             one_deadline(),
             self.translated(),
             self._turn_to_write(),
@@ -93,21 +93,16 @@ class Ledger:
             raise LedgerUnavailable(_SILENT)
 
     @contextmanager
-    def _unless_silent(
-        self, breaker: Breaker, *, insist: bool = False, hurried: bool = False
-    ) -> Iterator[None]:
-        """Ask the ledger only if it is not known to be silent, unless one insists; and learn whether it is.
-
-        To who is `hurried` a lock that he would not wait for is an answer.
-        """
+    def _unless_silent(self, breaker: Breaker, *, insist: bool = False) -> Iterator[None]:
+        """Ask the ledger only if it is not known to be silent, unless one insists; and learn whether it is."""
         if not insist and not breaker.lets_through():
             raise LedgerUnavailable(_SILENT)
         began = time.monotonic()
         failed = False
         try:
             yield
-        except LedgerUnavailable as exc:
-            failed = not (hurried and isinstance(exc, LedgerLocked))
+        except LedgerUnavailable:
+            failed = True
             raise
         finally:
             breaker.learn(began, failed=failed)
