@@ -12,7 +12,7 @@ import pytest
 import structlog
 from sqlalchemy import Connection, Dialect, create_engine, text
 
-from app.ledger import connection, postgresql, sqlite, waiting
+from app.ledger import postgresql, sqlite, waiting
 from app.ledger.connection import Ledger, normalised
 from app.ledger.migration import migrate
 from tests.postgres import PostgresServer, of_the_system
@@ -81,7 +81,7 @@ def patience(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     if marked("of_waiting") or (of_waiting and not marked("patient")):
         return
     monkeypatch.setattr(waiting, "TRANSACTION_SECONDS", 25.0)
-    for module in (connection, postgresql, sqlite):
+    for module in (waiting, postgresql, sqlite):
         monkeypatch.setattr(module, "STATEMENT_SECONDS", 20.0)
 
 
@@ -125,6 +125,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
 
 
 on_both_databases = pytest.mark.parametrize("database_url", DATABASES, indirect=True)
+on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 on_postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 
 

@@ -17,7 +17,7 @@ from sqlalchemy.exc import TimeoutError as NoFreeConnection
 
 from app.ledger import events, postgresql, sqlite
 from app.ledger.transaction import Transaction
-from app.ledger.waiting import STATEMENT_SECONDS, Breaker, one_deadline
+from app.ledger.waiting import Breaker, one_deadline, statement_seconds
 
 _SILENT = "the ledger did not answer a moment ago"
 _UNKEEPABLE = re.compile("[\0\ud800-\udfff]")
@@ -72,7 +72,7 @@ class Ledger:
         `in_turn`, `row_lock_seconds`: see `Transaction`.
         """
         transaction = Transaction(
-            lock_by=time.monotonic() + STATEMENT_SECONDS, in_turn=in_turn, row_lock_seconds=row_lock_seconds
+            lock_by=time.monotonic() + statement_seconds(), in_turn=in_turn, row_lock_seconds=row_lock_seconds
         )
         with (
             self._unless_silent(self._writes, insist=not awaited),
@@ -132,7 +132,7 @@ class Ledger:
         if not self.sqlite:
             yield
             return
-        if not self._turn.acquire(timeout=STATEMENT_SECONDS):
+        if not self._turn.acquire(timeout=statement_seconds()):
             raise LedgerUnavailable("the ledger is busy")
         try:
             yield

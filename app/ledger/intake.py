@@ -1,6 +1,7 @@
 """Taking alerts in: each becomes one row, however often it is delivered, and is committed with its commands."""
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -28,6 +29,10 @@ BY_SCHEDULE = "(schedule) "
 
 _ROW_LOCK_SECONDS = 0.2
 """How long one alert's lock may hold up those that are committed with it. A deadlock is only seen after a second."""
+_BESIDE_SECONDS = 0.2
+"""How long one commit may hold up those who come after it, where a ledger commits several side by side."""
+_HEAR_SECONDS = 0.5
+"""How long one whose own time is up waits to hear of a commit that has begun with it: its sender waits three in all."""
 
 
 @dataclass(slots=True, eq=False)
@@ -59,7 +64,10 @@ class Intake:
         self._ring = ring
         self._changed = threading.Condition()
         self._waiting: list[_Offered] = []
-        self._committing = False
+        self._commits = 0
+        """How many are under way."""
+        self._began_at = 0.0
+        """The newest of them, by the monotonic clock."""
 
     def accept(self, delivery: Delivery, wish: Wish) -> Taken:
         """The alert and its commands, committed; or the first one, if this is a repeat of it.
@@ -86,22 +94,34 @@ class Intake:
         The newest of them does it, as it has the most time left. Raises LedgerUnavailable if its time is up: whether
         a thread that has begun will still commit it is not known.
         """
+        deadline = time.monotonic() + (seconds_left() or 0.0)
         with self._changed:
             self._waiting.append(mine)
-            in_time = self._changed.wait_for(lambda: mine.told or self._may_commit(mine), seconds_left())
-            if mine.told:
-                return []
-            if not in_time:
-                if mine in self._waiting:
-                    self._waiting.remove(mine)
-                    self._changed.notify_all()
-                raise LedgerUnavailable("the ledger is busy")
-            self._committing = True
-            batch, self._waiting = self._waiting, []
-            return batch
+            while not mine.told:
+                if self._may_commit(mine):
+                    return self._begin()
+                waits = mine in self._waiting
+                left = deadline + (0.0 if waits else _HEAR_SECONDS) - time.monotonic()
+                if left <= 0:
+                    if waits:
+                        self._waiting.remove(mine)
+                    raise LedgerUnavailable("the ledger is busy")
+                self._changed.wait(min(left, _BESIDE_SECONDS))
+            return []
 
     def _may_commit(self, mine: _Offered) -> bool:
-        return not self._committing and bool(self._waiting) and self._waiting[-1] is mine
+        if not self._waiting or self._waiting[-1] is not mine:
+            return False
+        if self._commits == 0:
+            return True
+        # SQLite has one writer at a time.
+        return not self._ledger.sqlite and time.monotonic() - self._began_at >= _BESIDE_SECONDS
+
+    def _begin(self) -> list[_Offered]:
+        self._commits += 1
+        self._began_at = time.monotonic()
+        batch, self._waiting = self._waiting, []
+        return batch
 
     def _take_together(self, batch: Sequence[_Offered]) -> None:
         became: Sequence[Taken | Exception | None] = [None] * len(batch)
@@ -119,7 +139,7 @@ class Intake:
             with self._changed:
                 for it, result in zip(batch, became, strict=True):
                     it.became, it.spoilt = result, result is None
-                self._committing = False
+                self._commits -= 1
                 self._changed.notify_all()
         self._ring_for(became)
 

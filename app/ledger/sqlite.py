@@ -13,7 +13,7 @@ from sqlalchemy.exc import DisconnectionError, OperationalError
 
 from app.ledger.transaction import transaction_of
 from app.ledger.types import SQLITE_CLOCK, instant_of
-from app.ledger.waiting import STATEMENT_SECONDS, seconds_left
+from app.ledger.waiting import STATEMENT_SECONDS, statement_seconds
 
 _MOMENT = f"SELECT {SQLITE_CLOCK}"
 
@@ -48,7 +48,7 @@ def _keep_to(path: Path, engine: Engine) -> None:
     @event.listens_for(engine, "do_connect")
     def connect(_dialect: Any, record: Any, _path: Any, parameters: Any) -> sqlite3.Connection:
         record.record_info["file"] = _identity(path)
-        known = parameters | {"timeout": _patience()}
+        known = parameters | {"timeout": statement_seconds()}
         opened: sqlite3.Connection = sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, **known)
         return opened
 
@@ -70,7 +70,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
 def _prepare(connection: Any, _record: Any) -> None:
     # The driver must not open transactions by itself: `_begin` does, with the lock we want.
     connection.isolation_level = None
-    deadline = time.monotonic() + _patience()
+    deadline = time.monotonic() + statement_seconds()
     _insist(lambda: connection.execute("PRAGMA journal_mode = WAL"), deadline)
     for pragma in ("synchronous = FULL", "foreign_keys = ON"):
         connection.execute(f"PRAGMA {pragma}")
@@ -80,7 +80,7 @@ def _begin(connection: Connection) -> None:
     # A read transaction can't be upgraded while others write (SQLITE_BUSY at once), so writers lock first.
     transaction = transaction_of(connection)
     if transaction is None or transaction.lock_by is None:
-        _wait_for_locks(connection, _patience())
+        _wait_for_locks(connection, statement_seconds())
         _say(connection, "BEGIN")
     else:
         _begin_writing(connection, transaction.lock_by)
@@ -94,7 +94,7 @@ def _begin_writing(connection: Connection, deadline: float) -> None:
     try:
         _insist(lambda: _say(connection, "BEGIN IMMEDIATE"), deadline)
     finally:
-        _wait_for_locks(connection, _patience())
+        _wait_for_locks(connection, statement_seconds())
 
 
 def _wait_for_locks(connection: Connection, seconds: float) -> None:
@@ -108,12 +108,6 @@ def _say(connection: Connection, statement: str) -> Any:
         return driver.execute(statement)
     except sqlite3.DatabaseError as exc:
         raise OperationalError(statement, None, exc) from exc
-
-
-def _patience() -> float:
-    """Seconds that may be waited for a lock now."""
-    left = seconds_left()
-    return STATEMENT_SECONDS if left is None else min(left, STATEMENT_SECONDS)
 
 
 def _insist(ask: Callable[[], object], deadline: float) -> None:

@@ -48,6 +48,12 @@ def seconds_left() -> float | None:
     return None if deadline is None else max(0.0, deadline - time.monotonic())
 
 
+def statement_seconds() -> float:
+    """How long a statement of this thread may take now, or wait to write."""
+    left = seconds_left()
+    return STATEMENT_SECONDS if left is None else min(left, STATEMENT_SECONDS)
+
+
 class Breaker:
     """While the ledger is silent one transaction at a time asks it, and the others fail at once."""
 

@@ -23,7 +23,7 @@ from app.ledger.delivery import Delivery, Wish
 from app.ledger.migration import migrate
 from app.ledger.transaction import moment_of
 from app.ledger.types import now
-from app.ledger.waiting import FORGOTTEN, PAUSE, TRANSACTION_SECONDS, Breaker
+from app.ledger.waiting import FORGOTTEN, PAUSE, TRANSACTION_SECONDS, Breaker, one_deadline
 from tests.conftest import on_both_databases
 from tests.postgres import CONNECTIONS, PostgresServer, of_the_system
 from tests.rehearsal import commits
@@ -322,6 +322,19 @@ def test_a_file_locked_by_another_process_holds_nobody_longer_than_a_sender_wait
         other.execute("ROLLBACK")
 
     taken_once(ledger, alert)
+
+
+def test_who_has_waited_before_waits_for_the_files_lock_only_as_long_as_he_has_left(
+    ledger: Ledger, path: Path
+) -> None:
+    with closing(sqlite3.connect(path)) as other, one_deadline():
+        other.isolation_level = None
+        other.execute("BEGIN IMMEDIATE")
+        time.sleep(TRANSACTION_SECONDS - 0.3)
+        began = time.monotonic()
+        with pytest.raises(LedgerUnavailable, match="locked"), ledger.writing():
+            pass
+        assert time.monotonic() - began < 1
 
 
 @pytest.mark.parametrize("what", ["file", "folder"])

@@ -17,7 +17,7 @@ from app.ledger.connection import Ledger, LedgerUnavailable
 from app.ledger.delivery import Delivery, Taken, Wish, new_id
 from app.ledger.intake import Intake
 from app.ledger.once import Key, KeyReused
-from tests.conftest import on_both_databases, on_postgresql
+from tests.conftest import on_both_databases, on_postgresql, on_sqlite
 from tests.running import eventually
 from tests.taking import accept
 from tests.unit.test_intake import CLOSE, at_once, delivery, rows, window_ran_out
@@ -25,6 +25,12 @@ from tests.web import closing_ledger
 
 OTHER = ClosePosition("nt8", "Sim102", "MNQ 12-26")
 Offer = tuple[Delivery, Wish]
+
+
+@pytest.fixture(autouse=True)
+def one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long a test holds a commit up, none begins beside it."""
+    monkeypatch.setattr("app.ledger.intake._BESIDE_SECONDS", 60.0)
 
 
 class Busy:
@@ -45,9 +51,12 @@ class Busy:
         waiting = []
         for offered in offers:
             before = len(self.intake._waiting)
-            waiting.append(self._pool.submit(self._accept, *offered))
+            waiting.append(self.send(offered))
             eventually(lambda before=before: len(self.intake._waiting) > before, what="it waits")
         return waiting
+
+    def send(self, offered: Offer) -> Future[Taken]:
+        return self._pool.submit(self._accept, *offered)
 
     def let(self, transactions: int = 1) -> None:
         self._may_go.release(transactions)
@@ -282,6 +291,75 @@ def test_who_is_taken_in_is_not_held_up_by_those_who_come_after(ledger: Ledger) 
 
 
 @on_both_databases
+def test_who_is_being_committed_as_his_time_ends_hears_what_becomes_of_it(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Told that it may not have been kept, he would send it again: a partial close twice, if nothing tells a repeat."""
+    monkeypatch.setattr("app.ledger.intake._HEAR_SECONDS", 20.0)
+    busy = Busy(ledger)
+    with busy.writing():
+        monkeypatch.setattr("app.ledger.waiting.TRANSACTION_SECONDS", 2.0)
+        (hurried,) = busy.offer((delivery("hurried"), Wish([CLOSE])))
+        monkeypatch.setattr("app.ledger.waiting.TRANSACTION_SECONDS", 20.0)
+        (patient,) = busy.offer((delivery("patient"), Wish([CLOSE])))
+        busy.let()
+        busy.next_began()
+        time.sleep(2.2)
+        assert not hurried.done()
+
+    assert not hurried.result(5).duplicate
+    assert not patient.result(5).duplicate
+    assert busy.commits == ["the first", "patient"]
+
+
+@on_both_databases
+def test_but_he_does_not_wait_for_ever(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.ledger.intake._HEAR_SECONDS", 0.1)
+    busy = Busy(ledger)
+    with busy.writing():
+        monkeypatch.setattr("app.ledger.waiting.TRANSACTION_SECONDS", 1.0)
+        (hurried,) = busy.offer((delivery("hurried"), Wish([CLOSE])))
+        monkeypatch.setattr("app.ledger.waiting.TRANSACTION_SECONDS", 20.0)
+        (patient,) = busy.offer((delivery("patient"), Wish([CLOSE])))
+        busy.let()
+        busy.next_began()
+        with pytest.raises(LedgerUnavailable, match="busy"):
+            hurried.result(3)
+
+    assert not patient.result(5).duplicate
+    assert {row.text for row in rows(ledger, tables.alerts)} == {"the first", "hurried", "patient"}
+
+
+@on_postgresql
+def test_a_slow_commit_holds_up_nobody_for_long(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.ledger.intake._BESIDE_SECONDS", 0.1)
+    busy = Busy(ledger)
+    with busy.writing():
+        beside = busy.send((delivery("second"), Wish([CLOSE])))
+        busy.next_began()
+        third = busy.send((delivery("third"), Wish([CLOSE])))
+        busy.next_began()
+
+    assert [it.duplicate for it in told([beside, third])] == [False] * 2
+    assert sorted(busy.commits) == ["second", "the first", "third"]
+
+
+@on_sqlite
+def test_where_one_writes_at_a_time_none_begins_beside_a_slow_commit(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.ledger.intake._BESIDE_SECONDS", 0.05)
+    busy = Busy(ledger)
+    with busy.writing():
+        waiting = busy.offer(*((delivery(name), Wish([CLOSE])) for name in ("one", "two")))
+        time.sleep(0.3)
+        assert len(busy.intake._waiting) == 2
+
+    assert [it.duplicate for it in told(waiting)] == [False] * 2
+    assert busy.commits == ["the first", "two"]
+
+
+@on_both_databases
 def test_while_the_ledger_is_known_to_be_silent_nobody_waits_for_a_turn(ledger: Ledger) -> None:
     busy = Busy(ledger)
     with busy.writing():
@@ -317,6 +395,17 @@ def test_one_whose_key_another_process_holds_is_waited_for_by_itself(
         assert time.monotonic() - began > 0.8  # by itself it has all the patience there is
         other.rollback()
     assert not accept(ledger, held, Wish([CLOSE])).duplicate
+
+
+@on_postgresql
+def test_the_short_wait_for_a_lock_is_of_one_transaction(ledger: Ledger) -> None:
+    def patience(row_lock_seconds: float | None) -> str:
+        with ledger.writing(row_lock_seconds=row_lock_seconds) as connection:
+            return str(connection.execute(text("SHOW lock_timeout")).scalar_one())
+
+    usual = patience(None)
+    assert patience(0.2) == "200ms" != usual
+    assert patience(None) == usual  # of the same connection
 
 
 @on_postgresql
