@@ -3,18 +3,17 @@
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import structlog
-from sqlalchemy import Connection, Dialect, create_engine, text
+from sqlalchemy import Dialect, text
 
 from app.ledger import postgresql, sqlite, waiting
-from app.ledger.connection import Ledger, normalised
+from app.ledger.connection import Ledger
 from app.ledger.migration import migrate
+from tests.lending import empty_ledger, new_database, operator
 from tests.postgres import PostgresServer, of_the_system
 from tests.running import Product, RedisServer, running_product
 
@@ -63,7 +62,7 @@ def _running(server: PostgresServer) -> Iterator[str]:
 
 def _let_it_be_quick(server: str) -> None:
     """This server is thrown away: what it would lose in a power cut, nobody asks of it."""
-    with _operator(server) as connection:
+    with operator(server) as connection:
         for setting in ("synchronous_commit", "full_page_writes"):
             connection.execute(text(f"ALTER SYSTEM SET {setting} = off"))
         connection.execute(text("SELECT pg_reload_conf()"))
@@ -85,27 +84,6 @@ def patience(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setattr(module, "STATEMENT_SECONDS", 20.0)
 
 
-@cache
-def _migrated_template(server: str) -> str:
-    """The name of a PostgreSQL database as the migrations leave it, to be copied: they take longer than most tests."""
-    name = "migrated"
-    with _operator(server) as connection:
-        connection.execute(text(f'CREATE DATABASE "{name}"'))
-    ledger = Ledger(normalised(server).set(database=name).render_as_string(hide_password=False))
-    migrate(ledger)
-    ledger.dispose()
-    return name
-
-
-@contextmanager
-def _operator(server: str) -> Iterator[Connection]:
-    """A connection that makes and drops databases."""
-    engine = create_engine(normalised(server), isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        yield connection
-    engine.dispose()
-
-
 @pytest.fixture
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """A database: SQLite, unless the test is parametrised (indirectly) with "postgresql"; empty, but for a `ledger`."""
@@ -114,14 +92,13 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
         return
     newest = request.node.get_closest_marker("newest_postgresql")
     server = request.getfixturevalue("newest_postgres_server" if newest else "postgres_server")
+    if "ledger" in request.fixturenames and not newest:
+        yield empty_ledger(server)
+        return
+    # How a question is planned depends on what the server counted of those before.
     name = f"test_{tmp_path.name}".lower().replace("-", "_")[:50]
-    migrated = "ledger" in request.fixturenames
-    template = _migrated_template(server) if migrated else "template1"
-    with _operator(server) as connection:
-        connection.execute(text(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'))
-        connection.execute(text(f'CREATE DATABASE "{name}" TEMPLATE "{template}"'))
-        yield normalised(server).set(database=name).render_as_string(hide_password=False)
-        connection.execute(text(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'))
+    with new_database(server, name, migrated="ledger" in request.fixturenames) as url:
+        yield url
 
 
 on_both_databases = pytest.mark.parametrize("database_url", DATABASES, indirect=True)
