@@ -9,6 +9,7 @@ from flask_login import LoginManager, UserMixin
 
 from app import passwords
 from app.web.problems import problem
+from app.web.strangers import turned_away
 from config.environment import User
 
 
@@ -47,9 +48,13 @@ def signed_in(name: str, password: str) -> SignedIn | None:
 
 
 def require_token() -> object | None:
-    """Before each request of the API: a bearer token that we know, or 401; to act, an operator's, or 403."""
+    """Before each request of the API: a bearer token that we know, or 401 (429 too often); to act, an operator's, or 403."""
     bearer = _bearer()
     if bearer is None:
+        if too_often := turned_away(
+            None, "wrong_token" if "Authorization" in request.headers else "no_token"
+        ):
+            return too_often
         detail = "send Authorization: Bearer <token>, with a token of API_TOKENS"
         return problem(401, "Not authenticated", detail, headers={"WWW-Authenticate": "Bearer"})
     if request.method not in ("GET", "HEAD", "OPTIONS") and bearer.role != "operator":

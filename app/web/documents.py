@@ -258,8 +258,10 @@ class HookList(Document):
 
 class FailedAuthenticationDocument(Document):
     address = _text("from where")
-    hook = _text("null: there is none of the name that was called")
-    reason = _text("no_such_hook, no_secret, wrong_secret or wrong_signature")
+    hook = _text("null: there is none of the name that was called, or it was the API")
+    reason = _text(
+        "no_such_hook, no_secret, wrong_secret or wrong_signature; of the API no_token or wrong_token"
+    )
     first_at = _text(_TIME)
     last_at = _text(_TIME)
     times = fields.Integer()

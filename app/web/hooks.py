@@ -40,7 +40,7 @@ from app.web.delivered import (
 )
 from app.web.presentation import command_summary, planned_summary
 from app.web.problems import problem, problem_of
-from app.web.strangers import Strangers
+from app.web.strangers import turned_away
 
 _RATE_WINDOW = 10
 """Seconds over which a hook's own rate is measured."""
@@ -70,7 +70,8 @@ def _take(name: str, secret: str | None) -> Response | tuple[dict[str, Any], int
     try:
         label = _authenticated(hook, shown, body)
     except NotAuthenticated as exc:
-        return _turned_away(exc, hook, shown)
+        reason = shown.what_failed if hook else "no_such_hook"
+        return turned_away(hook.name if hook else None, reason) or problem_of(exc)
     assert hook is not None, "only a hook that exists authenticates"
     delivery = Delivery(
         hook=hook.name,
@@ -101,20 +102,6 @@ def _authenticated(hook: Hook | None, offered: Offered, body: bytes) -> str:
     if offered.signed:
         return authenticate_signed(hook, dict(request.headers), body)
     return authenticate(hook, offered.secret)
-
-
-def _turned_away(exc: NotAuthenticated, hook: Hook | None, offered: Offered) -> Response:
-    reason = offered.what_failed if hook else "no_such_hook"
-    log.warning(
-        "not_authenticated", source_address=source_address(), hook=hook.name if hook else None, reason=reason
-    )
-    strangers: Strangers = current_app.extensions["flatwire_strangers"]
-    wait = strangers.turn_away(_ledger(), source_address(), hook.name if hook else None, reason)
-    if wait is None:
-        return problem_of(exc)
-    detail = f"from this address; wait {wait} s. A right secret is taken all the same"
-    headers = {"Retry-After": str(wait)}
-    return problem(429, "Too many failed authentications", detail, headers=headers)
 
 
 def _check_source(hook: Hook) -> None:

@@ -1,4 +1,4 @@
-"""Calls at the door that nobody authenticated: throttled by address, and noted, no more than so many a minute."""
+"""Calls at the door and of the API that nobody authenticated: throttled by address, and noted, so many a minute."""
 
 import threading
 import time
@@ -6,12 +6,15 @@ from collections import Counter
 from ipaddress import ip_address
 
 import structlog
+from flask import Response, current_app
 from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 
 from app.ledger import strangers
 from app.ledger.connection import Ledger, LedgerUnavailable
+from app.web.delivered import source_address
+from app.web.problems import problem
 
 log = structlog.get_logger(__name__)
 
@@ -53,6 +56,17 @@ class Strangers:
             strangers.note(ledger, address, hook, reason, times)
         except LedgerUnavailable as exc:
             log.warning("stranger_not_noted", reason=str(exc))
+
+
+def turned_away(hook: str | None, reason: str) -> Response | None:
+    """Log and count the caller of this request, who is nobody we know. The answer if its address failed too often."""
+    log.warning("not_authenticated", source_address=source_address(), hook=hook, reason=reason)
+    strangers: Strangers = current_app.extensions["flatwire_strangers"]
+    wait = strangers.turn_away(current_app.extensions["flatwire_ledger"], source_address(), hook, reason)
+    if wait is None:
+        return None
+    detail = f"from this address; wait {wait} s. A right secret or token is taken all the same"
+    return problem(429, "Too many failed authentications", detail, headers={"Retry-After": str(wait)})
 
 
 def network_of(address: str) -> str:

@@ -233,6 +233,21 @@ def test_who_fails_too_often_is_told_to_wait_and_a_right_secret_is_still_taken(d
     assert door.send(secret="wrong", address="198.51.100.1").status_code == 401
 
 
+def test_who_guesses_tokens_of_the_api_is_told_to_wait_and_noted(door: Door) -> None:
+    path = "/api/v1/commands"
+    tries = [door.get(path, token=f"guess {n}").status_code for n in range(FAILURES.amount)]
+    waits = problem(door.get(path, token=None), 429)
+
+    assert tries == [401] * FAILURES.amount
+    assert "right secret or token" in waits["detail"]
+    assert problem(door.act("commands/x/acknowledge", {}, token="guess"), 429)
+    items = door.get("/api/v1/failed-authentications").get_json()["items"]
+    assert [(it["hook"], it["reason"], it["times"]) for it in items] == [
+        (None, "wrong_token", FAILURES.amount + 1),
+        (None, "no_token", 1),
+    ]
+
+
 def test_a_network_of_one_owner_is_one_address(door: Door) -> None:
     for n in range(FAILURES.amount):
         door.send(secret="wrong", address=f"2001:db8:1:2::{n:x}")
