@@ -70,6 +70,7 @@ def on_starting(server: Any) -> None:
 
     Deleting them from `os.environ` alone would leave them in the process's memory, as /proc shows it.
     """
+    gc.disable()  # nothing of what is loaded now is garbage, and to look for it takes a tenth of the start
     try:
         settings = load(Role.WEB)
     except ConfigurationFault as exc:
@@ -80,12 +81,24 @@ def on_starting(server: Any) -> None:
     _check_ledger(settings.database_url)
 
 
+def when_ready(server: Any) -> None:
+    """Before the first worker is forked; it is to share this memory, which looking for garbage would copy."""
+    gc.freeze()
+    gc.enable()
+
+
+def post_fork(server: Any, worker: Any) -> None:
+    """Until the application is loaded."""
+    gc.disable()
+
+
 def post_worker_init(worker: Any) -> None:
     """That no worker is alive only the web process can tell."""
     from app.notifying import watch_for_workers
 
     # What is loaded by now stays: to look through it for garbage once in a while would hold an alert up.
     gc.freeze()
+    gc.enable()
     settings = load(Role.WEB)
     if settings.configuration.notify:
         watching = Thread(target=watch_for_workers, args=(settings,), name="watching", daemon=True)

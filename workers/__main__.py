@@ -1,5 +1,9 @@
 """`python -m workers`: starts WORKERS worker processes, and starts again what dies."""
 
+import gc
+
+gc.disable()  # nothing of what is loaded now is garbage, and to look for it takes a tenth of the start
+
 import argparse
 import sys
 from functools import partial

@@ -59,6 +59,7 @@ class Supervisor:
         for asked in STOPPED_BY:
             signal.signal(asked, self._stop)
         gc.freeze()  # what is here by now stays, and a collection would copy it into each worker
+        gc.enable()
         try:
             while not self._stopping.is_set():
                 for place in self._places:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
+from types import ModuleType
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, Table, event
@@ -15,7 +16,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError, ResourceClosedError
 from sqlalchemy.exc import TimeoutError as NoFreeConnection
 
-from app.ledger import events, postgresql, sqlite
+from app.ledger import events
 from app.ledger.transaction import Transaction
 from app.ledger.waiting import Breaker, one_deadline, statement_seconds
 
@@ -36,7 +37,8 @@ class Ledger:
 
     def __init__(self, url: str, *, threads: int = 4) -> None:
         self.url = normalised(url)
-        self.engine = _engine(self.url, threads)
+        self._driver = _driver_of(self.url)
+        self.engine = _engine(self._driver, self.url, threads)
         self._turn = threading.Lock()
         self._writes = Breaker()
         self._reads = Breaker(beyond=self._writes)
@@ -113,12 +115,12 @@ class Ledger:
         try:
             yield
         except (OperationalError, NoFreeConnection, ResourceClosedError) as exc:
-            locked = isinstance(getattr(exc, "orig", None), postgresql.LOCKED)
+            locked = isinstance(getattr(exc, "orig", None), self._driver.LOCKED)
             raise (LedgerLocked if locked else LedgerUnavailable)(self._told(exc)) from exc
         except DBAPIError as exc:
             # Plain, and no kind of it, is what SQLite says of a file that is damaged or no database.
             damaged = type(exc) is DatabaseError
-            if exc.connection_invalidated or damaged or isinstance(exc.orig, postgresql.BECAME_A_REPLICA):
+            if exc.connection_invalidated or damaged or isinstance(exc.orig, self._driver.BECAME_A_REPLICA):
                 raise LedgerUnavailable(self._told(exc)) from exc
             raise
 
@@ -159,10 +161,20 @@ def normalised(url: str) -> URL:
     return make_url(re.sub(r"^postgres(ql)?(\+psycopg)?://", "postgresql+psycopg://", url))
 
 
-def _engine(url: URL, threads: int) -> Engine:
+def _driver_of(url: URL) -> ModuleType:
+    """One of two modules that have the same names. To load the other's driver too is a tenth of a start."""
+    if url.get_backend_name() == "sqlite":
+        from app.ledger import sqlite
+
+        return sqlite
+    from app.ledger import postgresql
+
+    return postgresql
+
+
+def _engine(driver: ModuleType, url: URL, threads: int) -> Engine:
     try:
-        make = sqlite.engine if url.get_backend_name() == "sqlite" else postgresql.engine
-        engine = make(url, threads)
+        engine: Engine = driver.engine(url, threads)
     except OSError as exc:
         raise LedgerUnavailable(f"{exc.filename} can't be made: {exc.strerror}") from exc
 

@@ -35,7 +35,7 @@ pool is found by the ping, in time to connect anew."""
 
 LOCKED = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
 """What a server says to whoever waited too long for another transaction, or would have for ever."""
-BECAME_A_REPLICA = psycopg.errors.ReadOnlySqlTransaction
+BECAME_A_REPLICA = (psycopg.errors.ReadOnlySqlTransaction,)
 """What a server says to whoever writes after another one took over; the driver calls it an internal error."""
 
 

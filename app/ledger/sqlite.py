@@ -17,6 +17,10 @@ from app.ledger.waiting import STATEMENT_SECONDS, statement_seconds
 
 _MOMENT = f"SELECT {SQLITE_CLOCK}"
 
+LOCKED: tuple[type[Exception], ...] = ()
+"""SQLite locks the whole file, and so nothing of somebody else's."""
+BECAME_A_REPLICA: tuple[type[Exception], ...] = ()
+
 
 def engine(url: URL, threads: int) -> Engine:
     """Raises OSError if there is no file and none can be made."""
