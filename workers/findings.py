@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from app.domain.commands import ClosePosition, FlattenEverything
 from app.domain.failures import OutcomeUnknown, Refused
-from app.domain.positions import Fill, Holding, Order, OrderState, Position
+from app.domain.positions import Fill, Holding, Order, OrderState, Position, Side
 from app.ledger.claim import Claim, PastAttempt
 from config.file import BrokerSettings
 from workers import evidence
@@ -141,6 +141,11 @@ class Findings:
         fills = self._fills() or ()
         return all(evidence.opened_since(position, fills, self.since, self.today) for position in self.mine)
 
+    def still_so(self) -> bool:
+        """Whether another list shows the same: what was filled after the first explains nothing that stands in it."""
+        again = evidence.matching(self.claim.command, self.observation.positions_anew(), self.today)
+        return {_standing(it) for it in again} == {_standing(it) for it in self.mine}
+
     @property
     def turned(self) -> bool:
         """Whether the other side of a position is open now."""
@@ -216,3 +221,7 @@ class Findings:
         named = [] if isinstance(command, FlattenEverything) else [command.account]
         seen = [h.account for h in self.holdings] + [p.account for p in self.mine]
         return [account for account in (*named, *seen) if account]
+
+
+def _standing(position: Position) -> tuple[str, str, Side, Decimal]:
+    return position.account, position.instrument, position.side, position.quantity

@@ -61,6 +61,11 @@ class Observation:
             self._claim.seen |= sightings_in(self._positions)
         return self._positions
 
+    def positions_anew(self) -> tuple[Position, ...]:
+        """The open positions by another list, though there is one."""
+        self._positions = self._earlier = None
+        return self.positions()
+
     @property
     def list_age(self) -> float:
         """Seconds since the open positions were listed, or could not be; endless: they were not asked for."""

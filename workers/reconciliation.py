@@ -220,6 +220,8 @@ class Reconciliation:
         seen = "the broker says that nothing is open, and its list shows the position"
         try:
             if not earlier and self._was_opened_since(found):
+                if not found.still_so():
+                    return self._conclude.still_open(found.holdings, seen)
                 reason = "nothing was open; what is open now was opened after, and is left alone"
                 suspect = Attention.NOTHING_OPEN_SUSPECT
                 return Step(Status.NOTHING_OPEN, reason, attention=suspect, holdings=())

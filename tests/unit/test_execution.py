@@ -164,6 +164,42 @@ def test_what_was_open_just_before_is_closed_though_the_venue_did_not_know_it_ye
     assert (shop.desk.held(), len(shop.desk.sent)) == (0, 2)
 
 
+@pytest.mark.parametrize("command", [whole(), FlattenMatching("nt8", account=SIM)], ids=["close", "flatten"])
+def test_what_stood_there_before_is_closed_though_as_much_is_filled_while_it_is_looked_at(
+    shop: Shop, command: Command
+) -> None:
+    def and_then_as_much_is_bought(act: Callable[[], Any]) -> Any:
+        seen = act()
+        shop.desk.trade(SIM, MES, 10)
+        return seen
+
+    shop.desk.script("close", only_says(Report(nothing_open=True)))
+    shop.desk.script("positions", and_then_as_much_is_bought)
+    history = shop.carried_out(command, seconds=60)
+
+    assert came_to(history) == ("closed", None)
+    assert shop.desk.held() == 0
+
+
+def test_nothing_is_left_alone_by_a_list_that_could_not_be_read_again(shop: Shop) -> None:
+    def and_then_an_entry_fills(act: Callable[[], Any]) -> Any:
+        said = act()
+        shop.desk.trade(SIM, MES, 2)
+        return said
+
+    shop.desk.trade(SIM, MES, -10)
+    shop.desk.later(30)
+    shop.desk.script("close", and_then_an_entry_fills)
+    shop.desk.script("positions", lambda act: act(), raises(OutcomeUnknown("no answer")))
+    (command,) = shop.take(whole())
+    shop.work()
+    assert came_to(shop.history(command)) == ("working", None)
+
+    shop.wait(60)
+    assert came_to(shop.history(command)) == ("nothing_open", "nothing_open_suspect")
+    assert (shop.desk.held(), len(shop.desk.sent)) == (2, 1)
+
+
 def away(*_arguments: Any, **_named: Any) -> Any:
     raise LedgerUnavailable("away")
 
