@@ -72,7 +72,9 @@ def _ending(condition: ColumnElement[bool], status: Status, attention: Any, reas
     """What settles the waiting that it is true of, and what their event tells."""
     ended = {"status": status, "attention": attention, "reason": reason, "settled_at": now()}
     freed = {"due_at": None, "lease_owner": None, "lease_until": None}
-    waiting = update(_commands).where(_commands.c.status == Status.QUEUED, is_free(_commands.c), condition)
+    # Settled is what is not queued; it is said so that they are looked for among the unsettled alone.
+    queued = and_(_commands.c.settled_at.is_(None), _commands.c.status == Status.QUEUED)
+    waiting = update(_commands).where(queued, is_free(_commands.c), condition)
     told = {"from": Status.QUEUED, "to": status, "reason": reason}
     return waiting.values(**ended, **freed).returning(_commands.c.id, _commands.c.attention), told
 
