@@ -57,6 +57,8 @@ GARBAGE = (
 POINTS = (
     "web.accept:before",
     "web.accept:after",
+    "web.accept:before:several",
+    "web.accept:after:several",
     "web.ring:after",
     "claims.take:after",
     "journal.begin:before:close",

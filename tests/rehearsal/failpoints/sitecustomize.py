@@ -8,7 +8,8 @@ ends with the process and the time.
 The points, each written `what:when` or `what:when:of which`:
 
 - `claims.take`, `claims.recover`, `journal.begin` (of `close`, `cancel`), `journal.move` (of `sending-working`, …),
-  `web.accept`: `before`, in the transaction with all written and the commit about to be asked for; `after` it.
+  `web.accept` (of one alert, or of `several`): `before`, in the transaction with all written and the commit about to be
+  asked for; `after` it.
 - `send` (of `close`, `cancel`): `before` its first byte; `sent`, all written and nothing read; `answered`, all read and
   nothing committed.
 - `web.ring`: `after`, with the answer not yet given.
@@ -155,7 +156,10 @@ def of_http(module: Any) -> None:
 
 
 def of_intake(module: Any) -> None:
-    module._commit = writing(module._commit, lambda *_: ("web.accept", ""))
+    def accepting(_ledger: Any, batch: Any, *_: Any) -> tuple[str, str]:
+        return "web.accept", "several" if len(batch) > 1 else ""
+
+    module._commit = writing(module._commit, accepting)
 
 
 def of_the_doorbell(module: Any) -> None:
