@@ -1,10 +1,12 @@
 """What a venue shows of one claim: one reading of the positions, and the fills and orders that speak for or against it."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
+from itertools import combinations
 
 from app.domain.commands import ClosePosition, FlattenEverything
 from app.domain.failures import OutcomeUnknown, Refused
@@ -138,13 +140,15 @@ class Findings:
 
     def opened_since(self) -> bool:
         """Whether the fills show that all that is open now was opened after the attempt."""
+        if any(evidence.could_be_of(one, other, self.today) for one, other in combinations(self.mine, 2)):
+            return False  # one fill would count for both
         fills = self._fills() or ()
         return all(evidence.opened_since(position, fills, self.since, self.today) for position in self.mine)
 
     def still_so(self) -> bool:
         """Whether another list shows the same: what was filled after the first explains nothing that stands in it."""
         again = evidence.matching(self.claim.command, self.observation.positions_anew(), self.today)
-        return {_standing(it) for it in again} == {_standing(it) for it in self.mine}
+        return Counter(map(_standing, again)) == Counter(map(_standing, self.mine))
 
     @property
     def turned(self) -> bool:

@@ -220,7 +220,7 @@ class Reconciliation:
         seen = "the broker says that nothing is open, and its list shows the position"
         try:
             if not earlier and self._was_opened_since(found):
-                if not found.still_so():
+                if not self._is_still_so(found):
                     return self._conclude.still_open(found.holdings, seen)
                 reason = "nothing was open; what is open now was opened after, and is left alone"
                 suspect = Attention.NOTHING_OPEN_SUSPECT
@@ -239,6 +239,15 @@ class Reconciliation:
             if exc.detail == NO_ROOM:
                 raise  # it is our own limit that keeps us from knowing, for seconds
             return False
+
+    def _is_still_so(self, found: Findings) -> bool:
+        """As the fills say, by a second list. Where our limits leave no room for one they are believed: a person looks."""
+        try:
+            return found.still_so()
+        except BrokerError as exc:
+            if exc.detail != NO_ROOM:
+                raise
+            return True
 
     def _did_nothing(self, found: Findings) -> bool:
         """Who says two things at once is not believed at once: a part that was closed all the same would be doubled."""

@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from app.domain.commands import ClosePosition, Command, FlattenEverything, FlattenMatching, Fraction
 from app.domain.failures import NotSent, OutcomeUnknown, Refused, Throttled
-from app.domain.positions import Order, Report, Side
+from app.domain.positions import Order, Position, Report, Side
 from app.ledger import tables
 from app.ledger.claim import LEASE_SECONDS
 from app.ledger.claims import Claims
@@ -22,6 +22,8 @@ from tests.conftest import on_both_databases
 from tests.desk import LOST, Desk, acts_in_part, only_says, raises
 from tests.shop import MES, SETTINGS, SIM, Shop, came_to, closed, numbers, part, whole
 from workers import execution
+from workers.brokers.broker import Page
+from workers.observation import NO_ROOM
 
 
 @pytest.fixture
@@ -181,21 +183,55 @@ def test_what_stood_there_before_is_closed_though_as_much_is_filled_while_it_is_
     assert shop.desk.held() == 0
 
 
-def test_nothing_is_left_alone_by_a_list_that_could_not_be_read_again(shop: Shop) -> None:
-    def and_then_an_entry_fills(act: Callable[[], Any]) -> Any:
+@pytest.mark.parametrize("listed_first", [1, 2])
+def test_one_fill_does_not_count_for_two_positions_of_one_contract(shop: Shop, listed_first: int) -> None:
+    before = Position(SIM, MES, Side.LONG, Decimal(10), Decimal(5000), handle={"margin": "cross"})
+    both = (before, replace(before, handle={"margin": "isolated"}))
+
+    def and_then_the_second_is_opened(_act: Callable[[], Any]) -> Any:
+        shop.desk.trade(SIM, MES, 10)
+        return Page(both[:listed_first])
+
+    shop.desk.script("close", only_says(Report(nothing_open=True)))
+    shop.desk.script("positions", and_then_the_second_is_opened, *[lambda _act: Page(both)] * 2)
+    history = shop.carried_out(whole(), seconds=60)
+
+    assert came_to(history) == ("closed", None)
+    assert shop.desk.held() == 0
+
+
+def and_then_an_entry_fills(shop: Shop) -> None:
+    """After a stop was hit long ago, and the venue said that nothing is open."""
+
+    def close(act: Callable[[], Any]) -> Any:
         said = act()
         shop.desk.trade(SIM, MES, 2)
         return said
 
     shop.desk.trade(SIM, MES, -10)
     shop.desk.later(30)
-    shop.desk.script("close", and_then_an_entry_fills)
+    shop.desk.script("close", close)
+
+
+def test_nothing_is_left_alone_by_a_list_that_could_not_be_read_again(shop: Shop) -> None:
+    and_then_an_entry_fills(shop)
     shop.desk.script("positions", lambda act: act(), raises(OutcomeUnknown("no answer")))
     (command,) = shop.take(whole())
     shop.work()
     assert came_to(shop.history(command)) == ("working", None)
 
     shop.wait(60)
+    assert came_to(shop.history(command)) == ("nothing_open", "nothing_open_suspect")
+    assert (shop.desk.held(), len(shop.desk.sent)) == (2, 1)
+
+
+def test_where_the_limits_leave_no_room_for_another_list_the_fills_are_believed(shop: Shop) -> None:
+    """A rate that is too low for it would have it asked for again and again."""
+    and_then_an_entry_fills(shop)
+    shop.desk.script("positions", lambda act: act(), raises(NotSent(NO_ROOM, retry_after=5)))
+    (command,) = shop.take(whole())
+    shop.work()
+
     assert came_to(shop.history(command)) == ("nothing_open", "nothing_open_suspect")
     assert (shop.desk.held(), len(shop.desk.sent)) == (2, 1)
 
