@@ -140,10 +140,11 @@ class Findings:
 
     def opened_since(self) -> bool:
         """Whether the fills show that all that is open now was opened after the attempt."""
-        if any(evidence.could_be_of(one, other, self.today) for one, other in combinations(self.mine, 2)):
-            return False  # one fill would count for both
         fills = self._fills() or ()
-        return all(evidence.opened_since(position, fills, self.since, self.today) for position in self.mine)
+        explained = all(evidence.opened_since(it, fills, self.since, self.today) for it in self.mine)
+        # One fill must not count for two.
+        alike = (evidence.could_be_of(one, other, self.today) for one, other in combinations(self.mine, 2))
+        return explained and not any(alike)
 
     def still_so(self) -> bool:
         """Whether another list shows the same: what was filled after the first explains nothing that stands in it."""
